@@ -22,6 +22,8 @@ int64_t zx_tokenizer_size(const zx_tokenizer *t);
  * NULL for an id without a token. *len is its length. */
 const char *zx_tokenizer_bytes(const zx_tokenizer *t, int64_t id, size_t *len);
 bool zx_tokenizer_is_special(const zx_tokenizer *t, int64_t id);
+/* The id of tokenizer_config.json's eos_token (a string or an object with "content"); -1 when there is none. */
+int64_t zx_tokenizer_eos(const zx_tokenizer *t);
 int64_t zx_tokenizer_find(const zx_tokenizer *t, const char *token); /* exact vocabulary or added text; -1 */
 
 typedef struct zx_ids {

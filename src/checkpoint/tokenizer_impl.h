@@ -93,6 +93,7 @@ struct zx_tokenizer {
     bool nfc, ignore_merges, prefix_space;
     size_t added_bytes;
     zx_ac added_raw, added_nfc;
+    int64_t eos;          /* -1: none */
     zx_ids before, after; /* what the post-processor puts around a text */
     pcre2_general_context *gctx;
     pcre2_code *pattern;
@@ -105,6 +106,7 @@ zmlx_status zx_tok_load_config(zx_tokenizer *t, const char *json, size_t len, zm
 /* tokenizer_vocab.c */
 zmlx_status zx_tok_vocab_reserve(zx_tokenizer *t, int64_t n_tokens, zmlx_err *err);
 zmlx_status zx_tok_vocab_add(zx_tokenizer *t, const char *text, size_t len, int64_t id, unsigned flags, zmlx_err *err);
+zmlx_status zx_tok_vocab_print_as(zx_tokenizer *t, int64_t id, const char *text, size_t len, zmlx_err *err);
 int64_t zx_tok_vocab_find(const zx_tokenizer *t, const char *text, size_t len, unsigned flags); /* -1: none */
 zmlx_status zx_tok_merge_reserve(zx_tokenizer *t, size_t n, zmlx_err *err);
 void zx_tok_merge_put(zx_tokenizer *t, uint32_t left, uint32_t right, uint32_t rank, uint32_t id);
@@ -123,7 +125,5 @@ zmlx_status zx_nfc_append(zx_buf *out, const char *s, size_t len, zmlx_err *err)
 
 /* Length of the valid UTF-8 character at s (1..4), or 0. */
 int zx_utf8_len(const char *s, size_t n);
-/* A string from a file, made safe for a one-line message; returns out. */
-const char *zx_tok_quote(char *out, size_t cap, const char *s, size_t len);
 
 #endif
