@@ -15,6 +15,9 @@ BUILD ?= build
 OPT ?= -O3
 SANITIZE ?=
 WERROR ?=
+# V=1 shows the commands.
+Q := $(if $(V),,@)
+say = @echo "  $(1)$@"
 PKG_CONFIG ?= pkg-config
 # Which tests `make test` runs, in this order.
 SUITES ?= unit parity golden fuzz cli
@@ -31,7 +34,8 @@ DEPS_LIBS := $(shell $(PKG_CONFIG) --libs $(DEPS)) -lm -lpthread
 endif
 
 # Instruction-set levels of kernels (src/kernels/lanes.h): every *.k.c is built once per level.
-LEVEL_scalar := -DZX_LEVEL=0
+# -O3 unrolls sixteen lanes of plain C into minutes of compile time for nothing.
+LEVEL_scalar := -DZX_LEVEL=0 -O2
 LEVEL_avx512 := -DZX_LEVEL=1 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vbmi -mavx512bf16 -mfma -mf16c -mprefer-vector-width=512
 ifneq ($(filter x86_64-%,$(shell $(CC) -dumpmachine 2>/dev/null)),)
 LEVELS := scalar avx512
@@ -53,7 +57,7 @@ LIB_SRC := $(filter-out $(KERNEL_SRC),$(wildcard src/*/*.c src/*/*/*.c))
 LIB_OBJ := $(LIB_SRC:%.c=$(BUILD)/%.o) \
            $(foreach l,$(LEVELS),$(KERNEL_SRC:%.c=$(BUILD)/%.$(l).o))
 CLI_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard cli/*.c))
-GEN := $(BUILD)/gen/kernels.inc $(BUILD)/gen/families.inc $(BUILD)/gen/patterns.inc
+GEN := $(addprefix $(BUILD)/gen/,kernels.inc families.inc patterns.inc commands.inc)
 
 LIB := $(BUILD)/libzmlx.a
 SHLIB := $(BUILD)/libzmlx.so.$(VERSION)
@@ -70,13 +74,16 @@ FORCE:
 
 $(BUILD)/%.scalar.o: %.c | $(GEN)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(LEVEL_scalar) -c $< -o $@
+	$(call say,CC   )
+	$(Q)$(CC) $(ALL_CFLAGS) $(LEVEL_scalar) -c $< -o $@
 $(BUILD)/%.avx512.o: %.c | $(GEN)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(LEVEL_avx512) -c $< -o $@
+	$(call say,CC   )
+	$(Q)$(CC) $(ALL_CFLAGS) $(LEVEL_avx512) -c $< -o $@
 $(BUILD)/%.o: %.c | $(GEN)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -c $< -o $@
+	$(call say,CC   )
+	$(Q)$(CC) $(ALL_CFLAGS) -c $< -o $@
 
 # The list of objects: without it an archive would keep what a removed source left in it.
 $(BUILD)/objects.txt: FORCE
@@ -85,12 +92,15 @@ $(BUILD)/objects.txt: FORCE
 
 $(LIB): $(LIB_OBJ) $(BUILD)/objects.txt
 	@rm -f $@
-	$(AR) rcs $@ $(LIB_OBJ)
+	$(call say,AR   )
+	$(Q)$(AR) rcs $@ $(LIB_OBJ)
 $(SHLIB): $(LIB_OBJ) $(BUILD)/objects.txt
-	$(CC) -shared -Wl,-soname,libzmlx.so.$(SOMAJOR) $(ALL_LDFLAGS) $(LIB_OBJ) -o $@ $(DEPS_LIBS)
+	$(call say,LINK )
+	$(Q)$(CC) -shared -Wl,-soname,libzmlx.so.$(SOMAJOR) $(ALL_LDFLAGS) $(LIB_OBJ) -o $@ $(DEPS_LIBS)
 	@ln -sf $(@F) $(BUILD)/libzmlx.so.$(SOMAJOR) && ln -sf $(@F) $(BUILD)/libzmlx.so
 $(BIN): $(CLI_OBJ) $(LIB)
-	$(CC) $(ALL_LDFLAGS) $^ -o $@ $(DEPS_LIBS)
+	$(call say,LINK )
+	$(Q)$(CC) $(ALL_LDFLAGS) $^ -o $@ $(DEPS_LIBS)
 
 # Tests: every tests/unit/test_*.c and every C file of tests/parity and tests/golden is a program of its own; one
 # called NAME_main.c is not a test but a tool for making some.
@@ -99,22 +109,26 @@ TEST_SRC := $(filter-out $(TEST_TOOL_SRC),$(wildcard tests/unit/test_*.c tests/p
 TEST_BIN := $(TEST_SRC:%.c=$(BUILD)/%)
 TEST_TOOL_BIN := $(TEST_TOOL_SRC:%.c=$(BUILD)/%)
 $(TEST_BIN) $(TEST_TOOL_BIN): $(BUILD)/%: $(BUILD)/%.o $(LIB)
-	$(CC) $(ALL_LDFLAGS) $^ -o $@ -lcmocka $(DEPS_LIBS)
+	$(call say,LINK )
+	$(Q)$(CC) $(ALL_LDFLAGS) $^ -o $@ -lcmocka $(DEPS_LIBS)
 
 # A fuzz target is built twice: to replay its corpus (any compiler), and with libFuzzer (clang).
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 REPLAY_BIN := $(FUZZ_SRC:%.c=$(BUILD)/%)
 FUZZ_BIN := $(FUZZ_SRC:%.c=$(BUILD)/%.libfuzzer)
 $(REPLAY_BIN): $(BUILD)/%: $(BUILD)/%.o $(BUILD)/tests/fuzz/replay_main.o $(LIB)
-	$(CC) $(ALL_LDFLAGS) $^ -o $@ $(DEPS_LIBS)
+	$(call say,LINK )
+	$(Q)$(CC) $(ALL_LDFLAGS) $^ -o $@ $(DEPS_LIBS)
 $(FUZZ_BIN): $(BUILD)/%.libfuzzer: $(BUILD)/%.o $(LIB)
-	$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer $^ -o $@ $(DEPS_LIBS)
+	$(call say,LINK )
+	$(Q)$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer $^ -o $@ $(DEPS_LIBS)
 
 # Programs under bench/ and examples/ use the public headers and the library only.
 BENCH_BIN := $(patsubst %.c,$(BUILD)/%,$(wildcard bench/*.c))
 EXAMPLE_BIN := $(patsubst %.c,$(BUILD)/%,$(wildcard examples/*.c))
 $(BENCH_BIN) $(EXAMPLE_BIN): $(BUILD)/%: $(BUILD)/%.o $(LIB)
-	$(CC) $(ALL_LDFLAGS) $^ -o $@ $(DEPS_LIBS)
+	$(call say,LINK )
+	$(Q)$(CC) $(ALL_LDFLAGS) $^ -o $@ $(DEPS_LIBS)
 
 TESTS = $(foreach s,$(SUITES),$(filter $(BUILD)/tests/$(s)/%,$(TEST_BIN) $(REPLAY_BIN)) $(wildcard tests/$(s)/*.sh))
 .PHONY: test test-programs objects demo bench examples
@@ -184,6 +198,6 @@ clean: ## remove every build folder
 	rm -rf build build-*
 help: ## this list
 	@sed -n 's/^\([a-z_.]*\):[^#]*## \(.*\)/  \1\t\2/p' Makefile | expand -t 26
-	@echo "Variables: CC CFLAGS LDFLAGS OPT BUILD WERROR=1 PREFIX DESTDIR SUITES FUZZ_SECONDS"
+	@echo "Variables: CC CFLAGS LDFLAGS OPT BUILD V=1 WERROR=1 PREFIX DESTDIR SUITES FUZZ_SECONDS"
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
