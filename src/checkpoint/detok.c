@@ -22,11 +22,16 @@ static bool continues(unsigned char lead, int at, unsigned char c)
     if ((c & 0xc0) != 0x80) return false;
     if (at > 1) return true;
     switch (lead) {
-    case 0xe0: return c >= 0xa0;
-    case 0xed: return c < 0xa0;
-    case 0xf0: return c >= 0x90;
-    case 0xf4: return c < 0x90;
-    default: return true;
+    case 0xe0:
+        return c >= 0xa0;
+    case 0xed:
+        return c < 0xa0;
+    case 0xf0:
+        return c >= 0x90;
+    case 0xf4:
+        return c < 0x90;
+    default:
+        return true;
     }
 }
 

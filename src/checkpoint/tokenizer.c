@@ -53,8 +53,8 @@ static zmlx_status build_matchers(zx_tokenizer *t, zmlx_err *err)
     l.raw = zx_calloc(n, sizeof *l.raw);
     l.norm = zx_calloc(n, sizeof *l.norm);
     l.start = zx_calloc(n, sizeof *l.start);
-    zmlx_status s = l.raw && l.norm && l.start ? list_added(t, &l, err)
-                                               : zx_fail(err, ZMLX_E_NOMEM, -1, "tokenizer: added tokens");
+    zmlx_status s =
+        l.raw && l.norm && l.start ? list_added(t, &l, err) : zx_fail(err, ZMLX_E_NOMEM, -1, "tokenizer: added tokens");
     if (s == ZMLX_OK) s = zx_ac_build(&t->added_raw, l.raw, l.n_raw, err);
     if (s == ZMLX_OK) s = zx_ac_build(&t->added_nfc, l.norm, l.n_norm, err);
     zx_free(l.raw);

@@ -10,22 +10,22 @@
 #include "checkpoint/tokenizer.h"
 
 enum {
-    ZX_TOK_MAX_FILE = 64 << 20,   /* bytes of tokenizer.json, and of tokenizer_config.json */
-    ZX_TOK_MAX_IDS = 4000000,     /* vocabulary entries, merges, and the bound of every id */
-    ZX_TOK_MAX_TOKEN = 64 << 10,  /* bytes of one token as written */
-    ZX_TOK_MAX_ADDED = 4 << 20,   /* bytes of all added tokens together: the search automaton */
-    ZX_TOK_MAX_SPECIAL = 1024,    /* ids that a post-processor adds on one side */
-    ZX_TOK_MAX_TEXT = 256 << 20,  /* bytes of one text: keeps every position, even after NFC, in 31 bits */
+    ZX_TOK_MAX_FILE = 64 << 20,  /* bytes of tokenizer.json, and of tokenizer_config.json */
+    ZX_TOK_MAX_IDS = 4000000,    /* vocabulary entries, merges, and the bound of every id */
+    ZX_TOK_MAX_TOKEN = 64 << 10, /* bytes of one token as written */
+    ZX_TOK_MAX_ADDED = 4 << 20,  /* bytes of all added tokens together: the search automaton */
+    ZX_TOK_MAX_SPECIAL = 1024,   /* ids that a post-processor adds on one side */
+    ZX_TOK_MAX_TEXT = 256 << 20, /* bytes of one text: keeps every position, even after NFC, in 31 bits */
 };
 
-enum { /* zx_tok_entry.flags */
-    ZX_TOK_PRESENT = 1, /* the id has a token */
-    ZX_TOK_MODEL = 2,   /* it is in model.vocab: merges and byte symbols may refer to it */
-    ZX_TOK_ADDED = 4,
-    ZX_TOK_SPECIAL = 8,
-    ZX_TOK_LSTRIP = 16,
-    ZX_TOK_RSTRIP = 32,
-    ZX_TOK_NORMALIZED = 64, /* matched after the normalizer, in its normalized form */
+enum {                     /* zx_tok_entry.flags */
+       ZX_TOK_PRESENT = 1, /* the id has a token */
+       ZX_TOK_MODEL = 2,   /* it is in model.vocab: merges and byte symbols may refer to it */
+       ZX_TOK_ADDED = 4,
+       ZX_TOK_SPECIAL = 8,
+       ZX_TOK_LSTRIP = 16,
+       ZX_TOK_RSTRIP = 32,
+       ZX_TOK_NORMALIZED = 64, /* matched after the normalizer, in its normalized form */
 };
 
 /* Both strings are offsets into zx_tokenizer.blob: `text` as written in the file, `raw` the bytes that
@@ -75,8 +75,7 @@ zmlx_status zx_ac_build(zx_ac *a, const zx_ac_string *s, size_t n, zmlx_err *err
 void zx_ac_clear(zx_ac *a);
 /* Every position where a string starts, with the longest one there, in *descending* order.
  * *out is the caller's to zx_free. */
-zmlx_status zx_ac_find(const zx_ac *a, const char *text, size_t len, zx_ac_match **out, size_t *n_out,
-                       zmlx_err *err);
+zmlx_status zx_ac_find(const zx_ac *a, const char *text, size_t len, zx_ac_match **out, size_t *n_out, zmlx_err *err);
 
 struct zx_tokenizer {
     zx_buf blob;
@@ -120,7 +119,7 @@ const char *zx_tok_pattern_gpt2(void);
 zmlx_status zx_tok_pattern_compile(zx_tokenizer *t, const char *pattern, zmlx_err *err);
 
 /* tokenizer_nfc.c */
-bool zx_nfc_needed(const char *s, size_t len); /* false: s is surely NFC already */
+bool zx_nfc_needed(const char *s, size_t len);                                    /* false: s is surely NFC already */
 zmlx_status zx_nfc_append(zx_buf *out, const char *s, size_t len, zmlx_err *err); /* s: valid UTF-8 */
 
 /* Length of the valid UTF-8 character at s (1..4), or 0. */

@@ -40,8 +40,7 @@ static zmlx_status get_bool(const json_t *obj, const char *where, const char *ke
     const json_t *j = json_object_get(obj, key);
     *out = missing;
     if (!j) return ZMLX_OK;
-    if (!json_is_boolean(j))
-        return zx_fail(err, ZMLX_E_FORMAT, -1, "%s: '%s' is not true or false", where, key);
+    if (!json_is_boolean(j)) return zx_fail(err, ZMLX_E_FORMAT, -1, "%s: '%s' is not true or false", where, key);
     *out = json_is_true(j);
     return ZMLX_OK;
 }
@@ -96,8 +95,7 @@ static zmlx_status load_split(zx_tokenizer *t, const json_t *j, zmlx_err *err)
     if (strcmp(behavior, "Isolated")) return refuse(err, IN("pre_tokenizer: Split behavior"), behavior, "Isolated is");
     if (invert) return refuse(err, IN("pre_tokenizer: Split"), "invert", "only false is");
     const char *ours = zx_tok_pattern_find(regex);
-    if (!ours)
-        return refuse(err, IN("pre_tokenizer: pattern"), regex, "the patterns of GPT-2, Qwen and Llama-3 are");
+    if (!ours) return refuse(err, IN("pre_tokenizer: pattern"), regex, "the patterns of GPT-2, Qwen and Llama-3 are");
     return zx_tok_pattern_compile(t, ours, err);
 }
 
@@ -116,7 +114,8 @@ static zmlx_status one_pre_tokenizer(zx_tokenizer *t, const json_t *j, const cha
     ZX_TRY(get_bool(j, IN("pre_tokenizer: ByteLevel"), "use_regex", true, &use_regex, err));
     ZX_TRY(get_bool(j, IN("pre_tokenizer: ByteLevel"), "add_prefix_space", false, &prefix_space, err));
     if (first && !use_regex)
-        return refuse(err, IN("pre_tokenizer: ByteLevel"), "use_regex: false", "without a Split before it only true is");
+        return refuse(err, IN("pre_tokenizer: ByteLevel"), "use_regex: false",
+                      "without a Split before it only true is");
     if (!first && use_regex)
         return refuse(err, IN("pre_tokenizer: ByteLevel"), "use_regex: true", "after a Split only false is");
     if (!first && prefix_space)
@@ -142,8 +141,7 @@ static zmlx_status check_model_settings(const json_t *model, zmlx_err *err)
     for (size_t i = 0; i < ZX_COUNT(empty); i++) {
         const json_t *j = json_object_get(model, empty[i]);
         if (is_null(j)) continue;
-        if (!json_is_string(j))
-            return zx_fail(err, ZMLX_E_FORMAT, -1, IN("model: '%s' is not a string"), empty[i]);
+        if (!json_is_string(j)) return zx_fail(err, ZMLX_E_FORMAT, -1, IN("model: '%s' is not a string"), empty[i]);
         if (json_string_length(j)) return refuse(err, IN("model: setting"), empty[i], "only null is");
     }
     const json_t *dropout = json_object_get(model, "dropout");
@@ -277,7 +275,8 @@ static zmlx_status added_flags(const json_t *j, const char *where, unsigned *fla
 
 /* `again`: the token may be known already, which tokenizer_config.json does as a rule; then only its being
  * special counts, as in `tokenizers`. */
-static zmlx_status load_added(zx_tokenizer *t, const json_t *j, const char *where, int64_t id, bool again, zmlx_err *err)
+static zmlx_status load_added(zx_tokenizer *t, const json_t *j, const char *where, int64_t id, bool again,
+                              zmlx_err *err)
 {
     const json_t *content = json_object_get(j, "content");
     size_t len = json_string_length(content);
@@ -323,8 +322,9 @@ static zmlx_status push_special(zx_tokenizer *t, zx_ids *out, const json_t *j, z
     if (id < 0 || id >= t->n_ids || !(t->entry[id].flags & ZX_TOK_PRESENT))
         return malformed(err, IN("post_processor: special_tokens"), "an id is not the id of a token");
     if (out->n >= ZX_TOK_MAX_SPECIAL)
-        return zx_fail(err, ZMLX_E_FORMAT, -1, FILE_NAME ": post_processor: %lld special tokens, at most %d are allowed",
-                       (long long)out->n + 1, ZX_TOK_MAX_SPECIAL);
+        return zx_fail(err, ZMLX_E_FORMAT, -1,
+                       FILE_NAME ": post_processor: %lld special tokens, at most %d are allowed", (long long)out->n + 1,
+                       ZX_TOK_MAX_SPECIAL);
     if (!out->id) {
         out->id = zx_calloc(ZX_TOK_MAX_SPECIAL, sizeof *out->id);
         if (!out->id) return zx_fail(err, ZMLX_E_NOMEM, -1, "tokenizer: special tokens");
@@ -405,8 +405,8 @@ static zmlx_status load_json(zx_tokenizer *t, const char *name, const char *json
     if (len > ZX_TOK_MAX_FILE)
         return zx_fail(err, ZMLX_E_FORMAT, -1, "%s: %zu bytes, at most %d are allowed", name, len, ZX_TOK_MAX_FILE);
     ZX_TRY(zx_json_parse(&root, json, len, JSON_REJECT_DUPLICATES | flags, name, 0, err));
-    zmlx_status s = json_is_object(root) ? load(t, root, err)
-                                         : zx_fail(err, ZMLX_E_FORMAT, -1, "%s: not an object", name);
+    zmlx_status s =
+        json_is_object(root) ? load(t, root, err) : zx_fail(err, ZMLX_E_FORMAT, -1, "%s: not an object", name);
     json_decref(root);
     return s;
 }

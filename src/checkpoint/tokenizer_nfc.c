@@ -100,10 +100,14 @@ static bool append_composed(zx_buf *out, code_points *v)
 static utf8proc_int32_t code_point(const unsigned char *s, int len)
 {
     switch (len) {
-    case 1: return s[0];
-    case 2: return (s[0] & 0x1f) << 6 | (s[1] & 0x3f);
-    case 3: return (s[0] & 0x0f) << 12 | (s[1] & 0x3f) << 6 | (s[2] & 0x3f);
-    default: return (s[0] & 0x07) << 18 | (s[1] & 0x3f) << 12 | (s[2] & 0x3f) << 6 | (s[3] & 0x3f);
+    case 1:
+        return s[0];
+    case 2:
+        return (s[0] & 0x1f) << 6 | (s[1] & 0x3f);
+    case 3:
+        return (s[0] & 0x0f) << 12 | (s[1] & 0x3f) << 6 | (s[2] & 0x3f);
+    default:
+        return (s[0] & 0x07) << 18 | (s[1] & 0x3f) << 12 | (s[2] & 0x3f) << 6 | (s[3] & 0x3f);
     }
 }
 

@@ -9,12 +9,12 @@
 
 #include "base/alloc.h"
 
-#define SP "\\x09-\\x0d\\x{85}\\p{Z}" /* Unicode White_Space, inside a class */
+#define SP          "\\x09-\\x0d\\x{85}\\p{Z}" /* Unicode White_Space, inside a class */
 #define CONTRACTION "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
-#define SPACES "[" SP "]*[\\r\\n]+|[" SP "]+(?![^" SP "])|[" SP "]+"
-#define WORD "[^\\r\\n\\p{L}\\p{N}]?"
-#define OTHER " ?[^" SP "\\p{L}\\p{N}]+[\\r\\n]*"
-#define OTHER_M " ?[^" SP "\\p{L}\\p{M}\\p{N}]+[\\r\\n]*"
+#define SPACES      "[" SP "]*[\\r\\n]+|[" SP "]+(?![^" SP "])|[" SP "]+"
+#define WORD        "[^\\r\\n\\p{L}\\p{N}]?"
+#define OTHER       " ?[^" SP "\\p{L}\\p{N}]+[\\r\\n]*"
+#define OTHER_M     " ?[^" SP "\\p{L}\\p{M}\\p{N}]+[\\r\\n]*"
 
 static const char gpt2[] =
     "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^" SP "\\p{L}\\p{N}]+|[" SP "]+(?![^" SP "])|[" SP "]+";

@@ -10,10 +10,7 @@
 
 /* Byte-level files write each byte as a printable character: bytes 33-126, 161-172 and 174-255 stand for
  * themselves, the other 68 are U+0100.. in ascending order. */
-static bool byte_is_itself(unsigned b)
-{
-    return (b >= 33 && b <= 126) || (b >= 161 && b <= 172) || b >= 174;
-}
+static bool byte_is_itself(unsigned b) { return (b >= 33 && b <= 126) || (b >= 161 && b <= 172) || b >= 174; }
 
 static unsigned byte_code_point(unsigned byte)
 {
@@ -72,10 +69,7 @@ static uint64_t table_mask(uint64_t n)
     return size - 1;
 }
 
-static uint64_t text_hash(const zx_tokenizer *t, const char *text, size_t len)
-{
-    return zx_hash64(text, len, t->seed);
-}
+static uint64_t text_hash(const zx_tokenizer *t, const char *text, size_t len) { return zx_hash64(text, len, t->seed); }
 
 static void slot_put(zx_tokenizer *t, int64_t id)
 {

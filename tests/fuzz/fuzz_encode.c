@@ -9,8 +9,8 @@
 
 #include "checkpoint/tokenizer_impl.h"
 
-#define QWEN                                                                                                         \
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?\\\\p{L}+|\\\\p{N}| "                                \
+#define QWEN                                                                                                           \
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?\\\\p{L}+|\\\\p{N}| "                                  \
     "?[^\\\\s\\\\p{L}\\\\p{N}]+[\\\\r\\\\n]*|\\\\s*[\\\\r\\\\n]+|\\\\s+(?!\\\\S)|\\\\s+"
 static const char gpt2[] = "\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false}";
 static const char qwen[] =
@@ -48,8 +48,10 @@ static zx_tokenizer *make(const char *settings)
         put_char(&merges, often[i % 8]);
         zx_buf_puts(&merges, "\"]");
     }
-    zx_buf_printf(&all, "{%s,\"model\":{\"vocab\":{%s},\"merges\":[%s]},\"added_tokens\":[{\"id\":400,\"content\":"
-                        "\"|x|\"}]}", settings, vocab.data, merges.data);
+    zx_buf_printf(&all,
+                  "{%s,\"model\":{\"vocab\":{%s},\"merges\":[%s]},\"added_tokens\":[{\"id\":400,\"content\":"
+                  "\"|x|\"}]}",
+                  settings, vocab.data, merges.data);
     if (zx_tokenizer_parse(&t, all.data, all.len, NULL) != ZMLX_OK) abort();
     zx_buf_clear(&vocab);
     zx_buf_clear(&merges);

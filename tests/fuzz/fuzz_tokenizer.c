@@ -7,7 +7,8 @@
 
 #include "checkpoint/tokenizer.h"
 
-static const char text[] = "Hello  world 123\r\n\n don't <|x|> ab\xcc\xa3\xcc\x81 \xe4\xbd\xa0\xe5\xa5\xbd \xf0\x9f\x91\x8d\t ";
+static const char text[] =
+    "Hello  world 123\r\n\n don't <|x|> ab\xcc\xa3\xcc\x81 \xe4\xbd\xa0\xe5\xa5\xbd \xf0\x9f\x91\x8d\t ";
 
 static void use(const zx_tokenizer *t)
 {
