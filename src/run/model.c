@@ -200,8 +200,8 @@ void zmlx_free(void *p) { zx_free(p); }
 
 /* --- patching --- */
 
-static zmlx_status make_patched(const zmlx_model *m, const zmlx_patch_options *o, zx_plan **out, int64_t *max_tokens,
-                                zmlx_patch_result *result, zmlx_explain_fn *fn, void *user, zmlx_err *err)
+static zmlx_status make_patched(const zmlx_model *m, const zmlx_patch_options *o, zx_plan **out, zmlx_patch_result *result,
+                                zmlx_explain_fn *fn, void *user, zmlx_err *err)
 {
     const zx_pattern *sel[ZMLX_PATCH_MAX_PATTERNS];
     int n = 0;
@@ -209,10 +209,7 @@ static zmlx_status make_patched(const zmlx_model *m, const zmlx_patch_options *o
     if (!result) result = &local;
     *result = (zmlx_patch_result){0};
     ZX_TRY(zx_patch_select(sel, ZMLX_PATCH_MAX_PATTERNS, &n, o, err));
-    ZX_TRY(zx_patch_apply(out, m->decode, m->family->model_type, sel, n, result, fn, user, err));
-    *max_tokens = m->decode->max_tokens;
-    for (int i = 0; i < n; i++) *max_tokens = ZX_MIN(*max_tokens, sel[i]->max_tokens);
-    return ZMLX_OK;
+    return zx_patch_apply(out, m->decode, m->family->model_type, sel, n, result, fn, user, err);
 }
 
 /* Sessions may still use the plan that is replaced: it lives as long as the model. */
@@ -234,29 +231,25 @@ static bool retire(zmlx_model *m)
 zmlx_status zmlx_model_patch(zmlx_model *m, const zmlx_patch_options *options, zmlx_patch_result *result, zmlx_err *err)
 {
     zx_plan *p = NULL;
-    int64_t max_tokens = 0;
-    ZX_TRY(make_patched(m, options, &p, &max_tokens, result, NULL, NULL, err));
+    ZX_TRY(make_patched(m, options, &p, result, NULL, NULL, err));
     if (!retire(m)) {
         zx_plan_destroy(p);
         return zx_fail(err, ZMLX_E_NOMEM, -1, "patched plan");
     }
     m->patched = p;
-    m->patched_max_tokens = max_tokens;
     return ZMLX_OK;
 }
 
 void zmlx_model_unpatch(zmlx_model *m)
 {
-    if (!retire(m)) return; /* out of memory: stays patched, which is safe */
-    m->patched_max_tokens = 0;
+    retire(m); /* when out of memory it stays patched, which is safe */
 }
 
 zmlx_status zmlx_model_explain(const zmlx_model *m, const zmlx_patch_options *options, zmlx_explain_fn *fn, void *user,
                                zmlx_patch_result *result, zmlx_err *err)
 {
     zx_plan *p = NULL;
-    int64_t max_tokens;
-    zmlx_status s = make_patched(m, options, &p, &max_tokens, result, fn, user, err);
+    zmlx_status s = make_patched(m, options, &p, result, fn, user, err);
     zx_plan_destroy(p);
     return s;
 }

@@ -14,7 +14,7 @@ static zmlx_status make_executors(zmlx_session *s, bool stock, zx_cpu_level leve
     ZX_TRY(zx_exec_create(&s->decode, m->decode, s->memory, s->team, level, err));
     ZX_TRY(zx_exec_create(&s->prefill, m->prefill, s->memory, s->team, level, err));
     if (patched) ZX_TRY(zx_exec_create(&s->patched, patched, s->memory, s->team, level, err));
-    s->patched_max_tokens = patched ? m->patched_max_tokens : 0;
+    s->patched_max_tokens = patched ? patched->max_tokens : 0;
     return ZMLX_OK;
 }
 

@@ -6,6 +6,7 @@
  * attribute, an op, an operand, a type, a reader, the order) and patch what comes out: either the pattern declines, or
  * every tap of every step must be equal bit for bit. */
 #include "base/alloc.h"
+#include "base/buf.h"
 #include "base/half.h"
 #include "patch/patch.h"
 #include "plan/exec.h"
@@ -419,16 +420,11 @@ static net net_model(const kind *c)
 /* --- running --- */
 static zx_team *team[3];
 
-typedef struct trace {
-    uint8_t *data; /* all taps after each step, then the logits */
-    size_t n;
-} trace;
-
-static trace run_plan(const zx_plan *p, int threads, zx_cpu_level level)
+/* Everything that a plan's taps and logits say in five steps. */
+static zx_buf run_plan(const zx_plan *p, int threads, zx_cpu_level level)
 {
     static const int64_t steps[] = {1, 2, 3, 8, 1};
-    trace t = {.n = ZX_COUNT(steps) * (sizeof tap + TAP_BYTES)};
-    t.data = zx_calloc(1, t.n);
+    zx_buf t = {0};
     zx_memory *m = NULL;
     zx_exec *e = NULL;
     zmlx_err err = {0};
@@ -437,30 +433,30 @@ static trace run_plan(const zx_plan *p, int threads, zx_cpu_level level)
         fail_msg("%s", err.msg);
     int32_t tokens[MAX_TOKENS] = {0};
     int64_t pos = 0;
-    uint8_t *at = t.data;
-    memset(tap, 0, sizeof tap);
     for (size_t i = 0; i < ZX_COUNT(steps); i++) {
         zx_exec_step(e, tokens, steps[i], pos);
-        memcpy(at, tap, sizeof tap);
-        at += sizeof tap;
+        for (int j = 0; j < p->n_nodes; j++)
+            if (p->node[j].op == &k_tap)
+                zx_buf_add(&t, tap[p->node[j].attr.layer], zx_type_bytes(&p->value[p->node[j].in[0]].type, steps[i]));
         zmlx_dtype dtype;
         int64_t vocab;
         const void *logits = zx_exec_logits(e, &dtype, &vocab);
-        if (logits) memcpy(at, logits, (size_t)(steps[i] * vocab) * zmlx_dtype_size(dtype));
-        at += TAP_BYTES;
+        if (logits) zx_buf_add(&t, logits, (size_t)(steps[i] * vocab) * zmlx_dtype_size(dtype));
         pos += steps[i];
     }
     zx_exec_destroy(e);
     zx_memory_destroy(m);
+    assert_false(t.failed);
+    assert_true(t.len > 0);
     return t;
 }
 
 static bool same_bits(const zx_plan *a, int a_threads, const zx_plan *b, int b_threads, zx_cpu_level level)
 {
-    trace x = run_plan(a, a_threads, level), y = run_plan(b, b_threads, level);
-    bool same = !memcmp(x.data, y.data, x.n);
-    zx_free(x.data);
-    zx_free(y.data);
+    zx_buf x = run_plan(a, a_threads, level), y = run_plan(b, b_threads, level);
+    bool same = x.len == y.len && !memcmp(x.data, y.data, x.len);
+    zx_buf_clear(&x);
+    zx_buf_clear(&y);
     return same;
 }
 
