@@ -102,6 +102,16 @@ $(BIN): $(CLI_OBJ) $(LIB)
 	$(call say,LINK )
 	$(Q)$(CC) $(ALL_LDFLAGS) $^ -o $@ $(DEPS_LIBS)
 
+# The same command with one fused kernel that is wrong on purpose: `validate` has to find it (tests/cli/validate.sh).
+WRONG_OBJ := $(LEVELS:%=$(BUILD)/wrong/moe_combine.%.o)
+$(BUILD)/wrong/moe_combine.%.o: src/kernels/moe_combine.k.c | $(GEN)
+	@mkdir -p $(@D)
+	$(call say,CC   )
+	$(Q)$(CC) $(ALL_CFLAGS) $(LEVEL_$*) -DZX_TEST_WRONG_KERNEL -c $< -o $@
+$(BUILD)/zmlx-wrong: $(CLI_OBJ) $(WRONG_OBJ) $(LIB)
+	$(call say,LINK )
+	$(Q)$(CC) $(ALL_LDFLAGS) $^ -o $@ $(DEPS_LIBS)
+
 # Tests: every tests/unit/test_*.c and every C file of tests/parity and tests/golden is a program of its own; one
 # called NAME_main.c is not a test but a tool for making some.
 TEST_TOOL_SRC := $(wildcard tests/parity/*_main.c tests/golden/*_main.c)
@@ -135,7 +145,7 @@ TESTS = $(foreach s,$(SUITES),$(filter $(BUILD)/tests/$(s)/%,$(TEST_BIN) $(REPLA
 objects: $(LIB_OBJ) $(CLI_OBJ) $(patsubst %,%.o,$(TEST_BIN) $(TEST_TOOL_BIN) $(REPLAY_BIN) $(BENCH_BIN) $(EXAMPLE_BIN)) # compile only
 test-programs: $(TEST_BIN) $(REPLAY_BIN) $(TEST_TOOL_BIN)
 examples: $(EXAMPLE_BIN) ## the programs under examples/
-test: $(BIN) $(filter $(BUILD)/%,$(TESTS)) $(EXAMPLE_BIN) ## run all tests; SUITES="unit cli" picks some
+test: $(BIN) $(BUILD)/zmlx-wrong $(filter $(BUILD)/%,$(TESTS)) $(EXAMPLE_BIN) ## run all tests; SUITES="unit cli" picks some
 	@tools/run-tests $(BUILD) $(TESTS)
 demo: $(BIN) ## the main job on the small model that comes along
 	@tools/run-demo $(BIN)

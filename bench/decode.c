@@ -41,7 +41,8 @@ static void check(zmlx_status s, const zmlx_err *err)
     exit(zmlx_status_exit_code(s));
 }
 
-/* Greedy in the cheapest way that makes tokens differ: a fixed walk over the vocabulary, so that both kinds read the same experts. */
+/* Greedy in the cheapest way that makes tokens differ: a fixed walk over the vocabulary, so that both kinds read the
+ * same experts. */
 static double run(zmlx_session *s, int64_t vocab, int64_t tokens)
 {
     zmlx_err err = {0};
@@ -90,15 +91,15 @@ int main(int argc, char **argv)
         stock[2 * r + 1] = run(a, info.vocab, tokens);
         gain[r] = (patched[2 * r] + patched[2 * r + 1]) / (stock[2 * r] + stock[2 * r + 1]);
         if (bandwidth > best) best = bandwidth;
-        printf("round %d: probe %5.1f GB/s  stock %6.2f %6.2f tok/s  patched %6.2f %6.2f tok/s  ratio %.3f\n", r + 1, 1e-9 * bandwidth,
-               stock[2 * r], stock[2 * r + 1], patched[2 * r], patched[2 * r + 1], gain[r]);
+        printf("round %d: probe %5.1f GB/s  stock %6.2f %6.2f tok/s  patched %6.2f %6.2f tok/s  ratio %.3f\n", r + 1,
+               1e-9 * bandwidth, stock[2 * r], stock[2 * r + 1], patched[2 * r], patched[2 * r + 1], gain[r]);
         fflush(stdout);
     }
     double s = median(stock, 2 * rounds), p = median(patched, 2 * rounds), bytes = (double)info.bytes_per_token;
     printf("median: stock %.2f tok/s = %.1f GB/s = %.0f %% of the best probe (%.1f GB/s)\n", s, 1e-9 * s * bytes,
            100 * s * bytes / best, 1e-9 * best);
-    printf("        patched %.2f tok/s = %.1f GB/s = %.0f %%; patched/stock %.3f\n", p, 1e-9 * p * bytes, 100 * p * bytes / best,
-           median(gain, rounds));
+    printf("        patched %.2f tok/s = %.1f GB/s = %.0f %%; patched/stock %.3f\n", p, 1e-9 * p * bytes,
+           100 * p * bytes / best, median(gain, rounds));
     zmlx_session_destroy(a);
     zmlx_session_destroy(b);
     zmlx_model_close(m);

@@ -19,12 +19,14 @@ typedef struct options {
     bool quick;
 } options;
 
+/* clang-format off */
 static const cli_option rows[] = {
     {CLI_FLAG, "quick", 0, NULL, offsetof(options, quick), NULL, 0, 0, "measure the read bandwidth over 256 MiB instead of 2 GiB"},
     {CLI_INT, "threads", 't', "N", offsetof(options, common.threads), NULL, 1, 256, "threads that read (default: one per CPU)"},
     CLI_ROW_JSON(options),
     {.kind = CLI_END},
 };
+/* clang-format on */
 
 #ifdef __clang__
 #define COMPILER __VERSION__ /* names itself */
@@ -55,10 +57,14 @@ static void find_cache(findings *f)
 {
     const char *hub = variable("HF_HUB_CACHE"), *hf = variable("HF_HOME"), *xdg = variable("XDG_CACHE_HOME");
     const char *home = variable("HOME");
-    if (hub) snprintf(f->cache, sizeof f->cache, "%s", hub);
-    else if (hf) snprintf(f->cache, sizeof f->cache, "%s/hub", hf);
-    else if (xdg && *xdg == '/') snprintf(f->cache, sizeof f->cache, "%s/huggingface/hub", xdg);
-    else if (home) snprintf(f->cache, sizeof f->cache, "%s/.cache/huggingface/hub", home);
+    if (hub)
+        snprintf(f->cache, sizeof f->cache, "%s", hub);
+    else if (hf)
+        snprintf(f->cache, sizeof f->cache, "%s/hub", hf);
+    else if (xdg && *xdg == '/')
+        snprintf(f->cache, sizeof f->cache, "%s/huggingface/hub", xdg);
+    else if (home)
+        snprintf(f->cache, sizeof f->cache, "%s/.cache/huggingface/hub", home);
 }
 
 static int by_text(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
@@ -126,8 +132,8 @@ static void print_report(const findings *f)
 {
     char a[32], b[32];
     printf("zmlx       %s, built with %s\n", zmlx_version(), COMPILER);
-    printf("libraries  jansson %s, pcre2 %s, utf8proc %s, xxhash %s\n", jansson_version_str(), f->pcre2, utf8proc_version(),
-           f->xxhash);
+    printf("libraries  jansson %s, pcre2 %s, utf8proc %s, xxhash %s\n", jansson_version_str(), f->pcre2,
+           utf8proc_version(), f->xxhash);
     printf("machine    %s, %d CPUs for this process\n", f->machine.cpu, f->machine.cpus);
     printf("level      %s\n", f->machine.cpu_level);
     printf("memory     %s, %s available; huge pages: %s\n", cli_bytes(a, sizeof a, (double)f->machine.memory_bytes),
@@ -145,8 +151,9 @@ static bool print_json(const findings *f)
     for (int i = 0; i < f->n_models; i++)
         json_array_append_new(models, cli_json_text(f->model[i]));
     json_object_set_new(d, "compiler", cli_json_text(COMPILER));
-    json_object_set_new(d, "libraries", json_pack("{s:s,s:s,s:s,s:s}", "jansson", jansson_version_str(), "pcre2", f->pcre2,
-                                                  "utf8proc", utf8proc_version(), "xxhash", f->xxhash));
+    json_object_set_new(d, "libraries",
+                        json_pack("{s:s,s:s,s:s,s:s}", "jansson", jansson_version_str(), "pcre2", f->pcre2, "utf8proc",
+                                  utf8proc_version(), "xxhash", f->xxhash));
     json_object_set_new(d, "machine", cli_json_machine());
     json_object_set_new(d, "huge_pages", cli_json_text(f->huge_pages));
     json_object_set_new(d, "read_bytes_per_second", cli_json_real(f->bandwidth));
@@ -165,8 +172,10 @@ static int run(void *user, const char *const *args)
         return 1;
     }
     int code = examine(f, o);
-    if (code == 0 && o->common.json) code = print_json(f) ? 0 : 1;
-    else if (code == 0) print_report(f);
+    if (code == 0 && o->common.json)
+        code = print_json(f) ? 0 : 1;
+    else if (code == 0)
+        print_report(f);
     for (int i = 0; i < f->n_models; i++)
         free(f->model[i]);
     free(f);

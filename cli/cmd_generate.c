@@ -18,6 +18,7 @@ typedef struct options {
     bool ignore_eos, no_special;
 } options;
 
+/* clang-format off */
 static const cli_option rows[] = {
     {CLI_TEXT, "prompt", 'p', "TEXT", offsetof(options, prompt), NULL, 0, 0, "the text to continue"},
     {CLI_TEXT, "file", 'f', "FILE", offsetof(options, file), NULL, 0, 0, "read it from a file, - is standard input; at most 64 MiB"},
@@ -37,6 +38,7 @@ static const cli_option rows[] = {
     CLI_ROW_QUIET(options),
     {.kind = CLI_END},
 };
+/* clang-format on */
 
 typedef struct output {
     const options *o;
@@ -75,7 +77,8 @@ static void print_stats(const zmlx_stats *st)
     fprintf(stderr, "prompt       %lld tokens, %.1f tok/s\n", (long long)st->prompt_tokens,
             rate(st->prompt_tokens, st->prompt_seconds));
     fprintf(stderr, "first token  %.3f s\n", st->first_token_seconds);
-    fprintf(stderr, "decode       %lld tokens, %.2f tok/s\n", (long long)st->tokens, rate(st->tokens - 1, st->decode_seconds));
+    fprintf(stderr, "decode       %lld tokens, %.2f tok/s\n", (long long)st->tokens,
+            rate(st->tokens - 1, st->decode_seconds));
     fprintf(stderr, "peak memory  %s\n", cli_bytes(peak, sizeof peak, (double)st->peak_bytes));
     fprintf(stderr, "finish       %s\n", st->finish);
 }
@@ -134,7 +137,10 @@ static bool print_json(const output *out, const zmlx_model *m, const zmlx_patch_
 static zmlx_generate_options library_options(const options *o, output *out)
 {
     return (zmlx_generate_options){
-        .sampling = {.temperature = (float)o->temp, .top_p = (float)o->top_p, .min_p = (float)o->min_p, .top_k = o->top_k,
+        .sampling = {.temperature = (float)o->temp,
+                     .top_p = (float)o->top_p,
+                     .min_p = (float)o->min_p,
+                     .top_k = o->top_k,
                      .seed = o->seed},
         .max_tokens = o->max_tokens,
         .ignore_eos = o->ignore_eos,
@@ -221,8 +227,10 @@ const cli_command cmd_generate = {
     .examples = "zmlx generate models/demo -p \"The lighthouse\"\n"
                 "zmlx generate ORG/NAME -f prompt.txt -n 500 --temp 0.8 --top-p 0.95 --seed 7\n"
                 "echo -n \"Q: 2+2? A:\" | zmlx generate ORG/NAME -f - --stop \"Q:\" --quiet\n",
-    .notes = "The prompt is used as it is: no chat template. Text goes to stdout as it becomes certain, statistics to stderr.\n"
-             "With all of the context used up, the text ends (\"finish context\"); a prompt that does not fit is refused.\n",
+    .notes =
+        "The prompt is used as it is: no chat template. Text goes to stdout as it becomes certain, statistics to "
+        "stderr.\n"
+        "With all of the context used up, the text ends (\"finish context\"); a prompt that does not fit is refused.\n",
     .options = rows,
     .size = sizeof(options),
     .run = run,

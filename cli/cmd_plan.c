@@ -13,6 +13,7 @@ typedef struct options {
     bool explain;
 } options;
 
+/* clang-format off */
 static const cli_option rows[] = {
     {CLI_FLAG, "explain", 'x', NULL, offsetof(options, explain), NULL, 0, 0,
      "list the ops of both plans, every match, and every skip with its reason"},
@@ -21,6 +22,7 @@ static const cli_option rows[] = {
     CLI_ROW_JSON(options),
     {.kind = CLI_END},
 };
+/* clang-format on */
 
 /* --- facts ---- */
 
@@ -82,7 +84,8 @@ static json_t *counts_json(const explanation *e)
 {
     json_t *o = json_object();
     for (int i = 0; i < e->n_counts; i++)
-        json_object_set_new(o, e->count[i].name, json_pack("{s:i,s:i}", "stock", e->count[i].n[0], "patched", e->count[i].n[1]));
+        json_object_set_new(o, e->count[i].name,
+                            json_pack("{s:i,s:i}", "stock", e->count[i].n[0], "patched", e->count[i].n[1]));
     return o;
 }
 
@@ -111,7 +114,8 @@ static bool print_json(const options *o, const zmlx_model *model, const explanat
     json_t *d = cli_json_document("zmlx.plan");
     json_object_set_new(d, "model", cli_json_model(model));
     json_object_set_new(d, "machine", cli_json_machine());
-    json_object_set_new(d, "fits", m.available_bytes < 0 ? json_null() : json_boolean(strcmp(fits(&i, &m), "yes") == 0));
+    json_object_set_new(d, "fits",
+                        m.available_bytes < 0 ? json_null() : json_boolean(strcmp(fits(&i, &m), "yes") == 0));
     json_object_set_new(d, "patterns", cli_json_patch(&e->patch));
     json_object_set_new(d, "ops_stock", json_integer(e->patch.ops_before));
     json_object_set_new(d, "ops_patched", json_integer(e->patch.ops_after));

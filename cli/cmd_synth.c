@@ -15,12 +15,15 @@ typedef struct options {
 } options;
 
 static const cli_option rows[] = {
-    {CLI_INT, "layers", 'l', "N", offsetof(options, layers), NULL, 1, 1024, "layers of the preset's shape (default: as many as the model has)"},
-    {CLI_U64, "seed", 's', "S", offsetof(options, seed), "0", 0, 0, "the same seed gives the same bytes on every machine"},
+    {CLI_INT, "layers", 'l', "N", offsetof(options, layers), NULL, 1, 1024,
+     "layers of the preset's shape (default: as many as the model has)"},
+    {CLI_U64, "seed", 's', "S", offsetof(options, seed), "0", 0, 0,
+     "the same seed gives the same bytes on every machine"},
     {CLI_FLAG, "tiny", 0, NULL, offsetof(options, tiny), NULL, 0, 0, "the same architecture with small dimensions"},
     {CLI_INT, "bits", 'b', "N", offsetof(options, bits), "4", 4, 16, "4 or 8 bits per weight, 16 for plain floats"},
     {CLI_INT, "group-size", 'g', "N", offsetof(options, group), "64", 32, 128, "32, 64 or 128 weights per scale"},
-    {CLI_TEXT, "dtype", 0, "TYPE", offsetof(options, dtype), "bfloat16", 0, 0, "of scales, norms and plain weights: bfloat16, float16 or float32"},
+    {CLI_TEXT, "dtype", 0, "TYPE", offsetof(options, dtype), "bfloat16", 0, 0,
+     "of scales, norms and plain weights: bfloat16, float16 or float32"},
     CLI_ROW_JSON(options),
     CLI_ROW_QUIET(options),
     {.kind = CLI_END},
@@ -38,8 +41,14 @@ static int run(void *user_options, const char *const *args)
     cli_bar bar;
     cli_bar_init(&bar, "writing", "B", o->common.quiet);
     cli_catch_interrupt();
-    zmlx_synth_options so = {.layers = o->layers, .seed = o->seed, .tiny = o->tiny, .bits = (int)o->bits, .group = (int)o->group,
-                             .dtype = o->dtype, .progress = on_progress, .user = &bar};
+    zmlx_synth_options so = {.layers = o->layers,
+                             .seed = o->seed,
+                             .tiny = o->tiny,
+                             .bits = (int)o->bits,
+                             .group = (int)o->group,
+                             .dtype = o->dtype,
+                             .progress = on_progress,
+                             .user = &bar};
     zmlx_err err = {0};
     zmlx_status s = zmlx_synth(args[0], args[1], &so, &err);
     cli_bar_clear(&bar);

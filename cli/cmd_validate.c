@@ -13,6 +13,7 @@ typedef struct options {
     int64_t max_tokens, runs;
 } options;
 
+/* clang-format off */
 static const cli_option rows[] = {
     {CLI_INT, "max-tokens", 'n', "N", offsetof(options, max_tokens), "200", 1, 1e6, "tokens to decode in each run, end of text ignored"},
     {CLI_INT, "runs", 'r', "N", offsetof(options, runs), "3", 1, 1000, "timed runs of each plan"},
@@ -26,6 +27,7 @@ static const cli_option rows[] = {
     CLI_ROW_QUIET(options),
     {.kind = CLI_END},
 };
+/* clang-format on */
 
 typedef struct output {
     cli_bar bar;
@@ -142,8 +144,10 @@ static void print_fidelity(const zmlx_validate_report *r)
         printf("           first difference: %s run %lld, token %lld: %d where stock chose %d (top-2 margin %.6g)\n",
                r->diverged_patched ? "patched" : "stock", (long long)r->diverged_run, (long long)r->diverged_token,
                r->diverged_ids[1], r->diverged_ids[0], r->diverged_margin);
-    if (r->logits_identical) printf("logits     bit-identical at every step\n");
-    else printf("logits     not bit-identical, first difference at token %lld\n", (long long)r->diverged_logits_step);
+    if (r->logits_identical)
+        printf("logits     bit-identical at every step\n");
+    else
+        printf("logits     not bit-identical, first difference at token %lld\n", (long long)r->diverged_logits_step);
     if (!r->stock_repeats) printf("stock      does NOT repeat itself: runs of the stock plan differ\n");
 }
 
@@ -242,9 +246,12 @@ const cli_command cmd_validate = {
     .examples = "zmlx validate models/demo\n"
                 "zmlx validate ORG/NAME --patterns moe_mlp --max-tokens 500 --runs 5\n"
                 "zmlx validate ORG/NAME --json-out result.json\n",
-    .notes = "Both plans decode the same prompt greedily over the same weights, in turn (stock, patched, patched, stock, ...),\n"
-             "after a short warm-up of each. Every run is compared with the first stock run, token by token and by a digest of\n"
-             "all logits at every step. PASS: all tokens equal, the stock plan repeats itself, and logits bit-identical where all\n"
+    .notes = "Both plans decode the same prompt greedily over the same weights, in turn (stock, patched, patched, "
+             "stock, ...),\n"
+             "after a short warm-up of each. Every run is compared with the first stock run, token by token and by a "
+             "digest of\n"
+             "all logits at every step. PASS: all tokens equal, the stock plan repeats itself, and logits "
+             "bit-identical where all\n"
              "applied patterns promise it. The gain is what was measured. Exit code 7 unless PASS.\n",
     .options = rows,
     .size = sizeof(options),

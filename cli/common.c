@@ -47,8 +47,10 @@ int cli_open(zmlx_model **out, const char *model, const cli_common *c)
 
 static int read_error(const char *path)
 {
-    if (cli_interrupted()) cli_error("interrupted");
-    else cli_error("cannot read %s: %s", path, strerror(errno));
+    if (cli_interrupted())
+        cli_error("interrupted");
+    else
+        cli_error("cannot read %s: %s", path, strerror(errno));
     return cli_interrupted() ? 130 : 1;
 }
 

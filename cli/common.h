@@ -13,6 +13,7 @@ typedef struct cli_common {
 } cli_common;
 
 /* Rows for a struct `T` with a cli_common named `common`. */
+/* clang-format off */
 #define CLI_ROW_CTX(T)                                                                                                 \
     {CLI_INT, "ctx", 'c', "N", offsetof(T, common.ctx), NULL, 1, 1e9,                                                  \
      "positions a session can hold (default: the smaller of the model's and 4096)"}
@@ -27,6 +28,7 @@ typedef struct cli_common {
     {CLI_FLAG, "json", 0, NULL, offsetof(T, common.json), NULL, 0, 0, "print one line of JSON on stdout (schema: docs/CLI.md)"}
 #define CLI_ROW_QUIET(T)                                                                                               \
     {CLI_FLAG, "quiet", 'q', NULL, offsetof(T, common.quiet), NULL, 0, 0, "no statistics and no progress on stderr"}
+/* clang-format on */
 
 /* Open the model with the context of `c`; a warning when it is larger than the memory of this machine.  Returns 0 or,
  * after a message, the exit code. */
@@ -34,8 +36,8 @@ int cli_open(zmlx_model **out, const char *model, const cli_common *c);
 zmlx_patch_options cli_patch_options(const cli_common *c);
 zmlx_session_options cli_session_options(const cli_common *c);
 
-/* A whole text file, or standard input for "-"; NUL-terminated, released with free.  At most 64 MiB.  Returns 0 or, after a
- * message, the exit code. */
+/* A whole text file, or standard input for "-"; NUL-terminated, released with free.  At most 64 MiB.  Returns 0 or,
+ * after a message, the exit code. */
 int cli_read_text(char **out, size_t *len, const char *path);
 
 #endif

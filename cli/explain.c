@@ -38,8 +38,12 @@ static void on_event(void *user, const char *kind, const char *where, const char
         e->cap_events = cap;
     }
     event *v = &e->event[e->n_events++];
-    *v = (event){.kind = copy(e, kind), .where = copy(e, where), .name = copy(e, name), .what = copy(e, what),
-                 .is_op = strcmp(kind, "op") == 0, .patched = e->patched};
+    *v = (event){.kind = copy(e, kind),
+                 .where = copy(e, where),
+                 .name = copy(e, name),
+                 .what = copy(e, what),
+                 .is_op = strcmp(kind, "op") == 0,
+                 .patched = e->patched};
     if (v->is_op && !e->failed) count(e, v->name);
 }
 
@@ -92,7 +96,8 @@ static stretch next_stretch(const event *const *v, int n, int begin)
     return s;
 }
 
-/* Equal but for the layer's number after "layers.", in names of weights, and for where the numbering of results starts. */
+/* Equal but for the layer's number after "layers.", in names of weights, and for where the numbering of results starts.
+ */
 static bool alike_text(const char *a, const char *b, long base_a, long base_b)
 {
     static const char mark[] = "layers.";
@@ -125,8 +130,10 @@ static bool alike(const event *const *v, stretch a, stretch b)
 static void print_stretch(const event *const *v, stretch s)
 {
     for (int i = s.begin; i < s.end; i++) {
-        if (v[i]->is_op) printf("    %s\n", v[i]->what);
-        else printf("    %-5s  %-16s %s\n", v[i]->kind, v[i]->name, v[i]->what);
+        if (v[i]->is_op)
+            printf("    %s\n", v[i]->what);
+        else
+            printf("    %-5s  %-16s %s\n", v[i]->kind, v[i]->name, v[i]->what);
     }
 }
 

@@ -17,7 +17,7 @@ typedef struct explanation {
     struct {
         const char *name; /* of an event */
         int n[2];         /* in the stock and in the patched plan */
-    } count[128]; /* ops, by name */
+    } count[128];         /* ops, by name */
     int n_counts;
     bool patched, failed; /* while collecting */
 } explanation;

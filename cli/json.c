@@ -22,8 +22,10 @@ json_t *cli_json_text(const char *s)
     char *fixed = malloc(3 * strlen(s) + 1), *o = fixed;
     if (!fixed) return NULL;
     for (; *s; s++) { /* the whole text is known to be bad: keep its ASCII */
-        if ((unsigned char)*s < 0x80) *o++ = *s;
-        else o = (char *)memcpy(o, "\xef\xbf\xbd", 3) + 3;
+        if ((unsigned char)*s < 0x80)
+            *o++ = *s;
+        else
+            o = (char *)memcpy(o, "\xef\xbf\xbd", 3) + 3;
     }
     *o = 0;
     j = json_string(fixed);
@@ -34,7 +36,10 @@ json_t *cli_json_text(const char *s)
 json_t *cli_json_real(double x) { return isfinite(x) ? json_real(x) : json_null(); }
 json_t *cli_json_bytes(int64_t n) { return n < 0 ? json_null() : json_integer(n); }
 
-static void set_int(json_t *o, const char *key, uint64_t n) { json_object_set_new(o, key, json_integer((json_int_t)n)); }
+static void set_int(json_t *o, const char *key, uint64_t n)
+{
+    json_object_set_new(o, key, json_integer((json_int_t)n));
+}
 
 json_t *cli_json_model(const zmlx_model *m)
 {
@@ -47,10 +52,11 @@ json_t *cli_json_model(const zmlx_model *m)
     const struct {
         const char *key;
         int64_t n;
-    } dims[] = {{"ctx", i.ctx},         {"max_positions", i.max_positions}, {"layers", i.layers},
-                {"hidden", i.hidden},   {"vocab", i.vocab},                 {"heads", i.heads},
-                {"kv_heads", i.kv_heads}, {"head_dim", i.head_dim},         {"experts", i.experts},
-                {"top_k", i.top_k}};
+    } dims[] = {{"ctx", i.ctx},           {"max_positions", i.max_positions},
+                {"layers", i.layers},     {"hidden", i.hidden},
+                {"vocab", i.vocab},       {"heads", i.heads},
+                {"kv_heads", i.kv_heads}, {"head_dim", i.head_dim},
+                {"experts", i.experts},   {"top_k", i.top_k}};
     for (size_t k = 0; k < sizeof dims / sizeof dims[0]; k++)
         set_int(o, dims[k].key, (uint64_t)dims[k].n);
     set_int(o, "file_bytes", i.file_bytes);

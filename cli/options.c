@@ -86,7 +86,8 @@ static bool set_u64(const cli_option *o, const char *text, uint64_t *out)
     char *end;
     errno = 0;
     unsigned long long v = strtoull(text, &end, 10);
-    if (*text < '0' || *text > '9' || *end || errno) return bad_value(o, text, "is not a whole number from 0 to 2^64 - 1");
+    if (*text < '0' || *text > '9' || *end || errno)
+        return bad_value(o, text, "is not a whole number from 0 to 2^64 - 1");
     *out = v;
     return true;
 }
@@ -107,16 +108,24 @@ static bool set_value(const cli_option *o, void *options, const char *text)
     void *p = (char *)options + o->offset;
     cli_list *list = p;
     switch (o->kind) {
-    case CLI_FLAG: *(bool *)p = true; return true;
-    case CLI_INT: return set_int(o, text, p);
-    case CLI_U64: return set_u64(o, text, p);
-    case CLI_REAL: return set_real(o, text, p);
-    case CLI_TEXT: *(const char **)p = text; return true;
+    case CLI_FLAG:
+        *(bool *)p = true;
+        return true;
+    case CLI_INT:
+        return set_int(o, text, p);
+    case CLI_U64:
+        return set_u64(o, text, p);
+    case CLI_REAL:
+        return set_real(o, text, p);
+    case CLI_TEXT:
+        *(const char **)p = text;
+        return true;
     case CLI_LIST:
         if (list->n == CLI_LIST_MAX) return bad_value(o, text, "is one too many");
         list->text[list->n++] = text;
         return true;
-    case CLI_END: break;
+    case CLI_END:
+        break;
     }
     return false;
 }
@@ -158,8 +167,10 @@ static bool unknown_option(const cli_command *c, const char *arg, size_t n)
     snprintf(word, sizeof word, "%.*s", (int)(n < WORD_MAX ? n : WORD_MAX), arg);
     const char *near = word[0] == '-' && word[1] == '-' ? cli_nearest(word + 2, names) : NULL;
     cli_error("%s: unknown option '%s'", c->name, word);
-    if (near) cli_hint("did you mean --%s?", near);
-    else cli_hint("zmlx %s --help lists the options", c->name);
+    if (near)
+        cli_hint("did you mean --%s?", near);
+    else
+        cli_hint("zmlx %s --help lists the options", c->name);
     return false;
 }
 
@@ -213,10 +224,14 @@ static bool parse_args(parser *p, const char **args, int *n)
     for (; p->i < p->argc && !p->help; p->i++) {
         const char *a = p->argv[p->i];
         bool ok = true;
-        if (options && strcmp(a, "--") == 0) options = false;
-        else if (options && a[0] == '-' && a[1] == '-') ok = parse_long(p, a);
-        else if (options && a[0] == '-' && a[1]) ok = parse_letters(p, a);
-        else if (*n < p->c->n_args) args[(*n)++] = a;
+        if (options && strcmp(a, "--") == 0)
+            options = false;
+        else if (options && a[0] == '-' && a[1] == '-')
+            ok = parse_long(p, a);
+        else if (options && a[0] == '-' && a[1])
+            ok = parse_letters(p, a);
+        else if (*n < p->c->n_args)
+            args[(*n)++] = a;
         else {
             cli_error("%s: unexpected argument '%s'", p->c->name, a);
             ok = false;
@@ -252,8 +267,10 @@ static void print_option(const cli_option *o, FILE *f)
     char left[64], letter[8] = "    ";
     if (o->letter) snprintf(letter, sizeof letter, "-%c, ", o->letter);
     snprintf(left, sizeof left, "%s--%s%s%s", letter, o->name, o->arg ? " " : "", o->arg ? o->arg : "");
-    if (strlen(left) > 24) fprintf(f, "  %s\n  %24s  ", left, "");
-    else fprintf(f, "  %-24s  ", left);
+    if (strlen(left) > 24)
+        fprintf(f, "  %s\n  %24s  ", left, "");
+    else
+        fprintf(f, "  %-24s  ", left);
     fputs(o->help, f);
     if (o->dflt) fprintf(f, " (default: %s)", o->dflt);
     fputc('\n', f);

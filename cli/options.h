@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Options as tables: one row gives parsing, range check, default, help; completions and the manual read the same rows. */
+/* Options as tables: one row gives parsing, range check, default, help; completions and the manual read the same rows.
+ */
 #ifndef ZMLX_CLI_OPTIONS_H
 #define ZMLX_CLI_OPTIONS_H
 
@@ -53,8 +54,8 @@ typedef struct cli_command {
 
 extern const cli_command *const cli_commands[]; /* sorted by name, NULL at the end; generated from the file names */
 
-/* Parse argv[0..argc) (after the command's name) into *options, a zeroed struct of c->size.  Returns true to go on; else
- * *exit_code says how to end: 0 after --help, 2 after a message about what is wrong. */
+/* Parse argv[0..argc) (after the command's name) into *options, a zeroed struct of c->size.  Returns true to go on;
+ * else *exit_code says how to end: 0 after --help, 2 after a message about what is wrong. */
 bool cli_parse(const cli_command *c, int argc, char *const *argv, void *options, const char **args, int *exit_code);
 
 void cli_print_help(const cli_command *c, FILE *f);

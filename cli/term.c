@@ -46,10 +46,12 @@ void cli_hint(const char *fmt, ...) { MESSAGE("hint", "\x1b[1m"); }
 
 int cli_fail(zmlx_status s, const zmlx_err *err)
 {
-    if (s == ZMLX_E_CANCELLED) cli_error("interrupted");
+    if (s == ZMLX_E_CANCELLED)
+        cli_error("interrupted");
     else if (err->pos >= 0 && !strstr(err->msg, "byte"))
         cli_error("%s (at byte %lld)", err->msg, (long long)err->pos);
-    else cli_error("%s", err->msg[0] ? err->msg : zmlx_status_text(s));
+    else
+        cli_error("%s", err->msg[0] ? err->msg : zmlx_status_text(s));
     if (s == ZMLX_E_NOT_FOUND) cli_hint("`zmlx doctor` lists the models in the local Hugging Face cache");
     return zmlx_status_exit_code(s);
 }
@@ -89,8 +91,9 @@ static void on_interrupt(int sig)
 
 void cli_catch_interrupt(void)
 {
-    struct sigaction a = {.sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND};
+    struct sigaction before, a = {.sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND};
     sigemptyset(&a.sa_mask);
+    if (sigaction(SIGINT, NULL, &before) == 0 && before.sa_handler == SIG_IGN) return; /* a job in the background */
     sigaction(SIGINT, &a, NULL);
 }
 
@@ -106,8 +109,10 @@ const char *cli_bytes(char *buf, size_t n, double bytes)
         bytes /= 1024;
         u++;
     }
-    if (bytes < 0) snprintf(buf, n, "unknown");
-    else snprintf(buf, n, u ? "%.2f %s" : "%.0f %s", bytes, unit[u]);
+    if (bytes < 0)
+        snprintf(buf, n, "unknown");
+    else
+        snprintf(buf, n, u ? "%.2f %s" : "%.0f %s", bytes, unit[u]);
     return buf;
 }
 

@@ -22,11 +22,12 @@ static void print_usage(FILE *f)
           f);
     for (int i = 0; cli_commands[i]; i++)
         fprintf(f, "  %-10s  %s\n", cli_commands[i]->name, cli_commands[i]->summary);
-    fputs("  help        zmlx help COMMAND: the same as zmlx COMMAND --help\n\n"
-          "MODEL is a folder, or ORG/NAME[@REVISION] in the local Hugging Face cache. The network is never used.\n"
-          "Exit codes: 0 ok, 1 failure, 2 usage, 3 model not found or not supported, 4 bad model file, 5 does not fit,\n"
-          "6 no such device, 7 verification failed, 130 interrupted.\n",
-          f);
+    fputs(
+        "  help        zmlx help COMMAND: the same as zmlx COMMAND --help\n\n"
+        "MODEL is a folder, or ORG/NAME[@REVISION] in the local Hugging Face cache. The network is never used.\n"
+        "Exit codes: 0 ok, 1 failure, 2 usage, 3 model not found or not supported, 4 bad model file, 5 does not fit,\n"
+        "6 no such device, 7 verification failed, 130 interrupted.\n",
+        f);
 }
 
 static const cli_command *find(const char *name)
@@ -40,14 +41,16 @@ static int unknown_command(const char *name)
 {
     const char *names[64];
     int n = 0;
-    for (; cli_commands[n] && n < 60; n++)
-        names[n] = cli_commands[n]->name;
+    for (int i = 0; cli_commands[i]; i++)
+        if (n < 60) names[n++] = cli_commands[i]->name;
     names[n++] = "help";
     names[n] = NULL;
     const char *near = cli_nearest(name, names);
     cli_error("unknown command '%s'", name);
-    if (near) cli_hint("did you mean zmlx %s?", near);
-    else cli_hint("zmlx help lists the commands");
+    if (near)
+        cli_hint("did you mean zmlx %s?", near);
+    else
+        cli_hint("zmlx help lists the commands");
     return 2;
 }
 

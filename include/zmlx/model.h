@@ -33,12 +33,12 @@ typedef struct zmlx_model_info {
     const char *model_type; /* "qwen3_moe" */
     const char *dtype;      /* of the activations: "bfloat16" */
     int64_t ctx, max_positions, layers, hidden, vocab, heads, kv_heads, head_dim, experts, top_k;
-    uint64_t file_bytes;          /* of all shards */
-    uint64_t weight_bytes;        /* of the tensors that the plan uses */
-    uint64_t bytes_per_token;     /* weights read for one decoded token (chosen experts only) */
+    uint64_t file_bytes;      /* of all shards */
+    uint64_t weight_bytes;    /* of the tensors that the plan uses */
+    uint64_t bytes_per_token; /* weights read for one decoded token (chosen experts only) */
     uint64_t kv_bytes_per_position;
-    uint64_t session_bytes;       /* reserved per session: caches and step memory; touched lazily */
-    int stock_ops, patched_ops;   /* nodes of a decode step; patched_ops is 0 while unpatched */
+    uint64_t session_bytes;     /* reserved per session: caches and step memory; touched lazily */
+    int stock_ops, patched_ops; /* nodes of a decode step; patched_ops is 0 while unpatched */
 } zmlx_model_info;
 ZMLX_API void zmlx_model_get_info(const zmlx_model *m, zmlx_model_info *out);
 

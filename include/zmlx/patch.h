@@ -27,7 +27,8 @@ ZMLX_API bool zmlx_pattern_at(int i, zmlx_pattern_info *out);
 
 /* Zero-initialise. */
 typedef struct zmlx_patch_options {
-    const char *patterns; /* names and presets, separated by commas: "default", "all", "none", "moe_mlp", "qkv_proj,..."; NULL = "default" */
+    const char *patterns; /* names and presets, separated by commas: "default", "all", "none", "moe_mlp",
+                             "qkv_proj,..."; NULL = "default" */
     const char *exclude;  /* names to leave out; NULL = none */
 } zmlx_patch_options;
 
@@ -42,16 +43,17 @@ typedef struct zmlx_patch_result {
     int ops_before, ops_after;
 } zmlx_patch_result;
 
-/* Replace the model's current patched plan (if any) by one made from the stock plan.  Sessions made before keep the plan
- * they have.  ZMLX_E_ARG for an unknown name, with the known ones; ZMLX_E_UNSUPPORTED ("not yet") for names of the
+/* Replace the model's current patched plan (if any) by one made from the stock plan.  Sessions made before keep the
+ * plan they have.  ZMLX_E_ARG for an unknown name, with the known ones; ZMLX_E_UNSUPPORTED ("not yet") for names of the
  * original system that are not built yet.  *result may be NULL. */
 ZMLX_API zmlx_status zmlx_model_patch(zmlx_model *m, const zmlx_patch_options *options, zmlx_patch_result *result,
                                       zmlx_err *err);
 /* Back to the stock plan, which never changed. */
 ZMLX_API void zmlx_model_unpatch(zmlx_model *m);
 
-/* What `zmlx plan` prints, line by line: event is "op" (an op of the current decode plan: `where` "layers.3", `what` its text),
- * "match" or "skip" (a pattern, where, and the reason).  Patches a copy with `options`; the model stays as it is. */
+/* What `zmlx plan` prints, line by line: event is "op" (an op of the current decode plan: `where` "layers.3", `what`
+ * its text), "match" or "skip" (a pattern, where, and the reason).  Patches a copy with `options`; the model stays as
+ * it is. */
 typedef void zmlx_explain_fn(void *user, const char *event, const char *where, const char *name, const char *what);
 ZMLX_API zmlx_status zmlx_model_explain(const zmlx_model *m, const zmlx_patch_options *options, zmlx_explain_fn *fn,
                                         void *user, zmlx_patch_result *result, zmlx_err *err);

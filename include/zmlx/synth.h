@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Synthetic checkpoints: true MLX format, full shapes, random numbers with sane statistics.  For benchmarks and tests where
- * the real weights are not at hand; mlx-lm loads them too. */
+/* Synthetic checkpoints: true MLX format, full shapes, random numbers with sane statistics.  For benchmarks and tests
+ * where the real weights are not at hand; mlx-lm loads them too. */
 #ifndef ZMLX_SYNTH_H
 #define ZMLX_SYNTH_H
 
@@ -23,14 +23,14 @@ typedef struct zmlx_synth_options {
     bool tiny;         /* the same architecture with small dimensions (kilobytes instead of gigabytes) */
     int bits;          /* 4, 8, or 16 for plain floats; default 4 (routers 8) */
     int group;         /* 32, 64 or 128; default 64 */
-    const char *dtype; /* of scales, biases, norms and plain weights: "bfloat16" (default), "float16", "float32"; values that
-                          float16 and float32 hold are those of bfloat16 */
+    const char *dtype; /* of scales, biases, norms and plain weights: "bfloat16" (default), "float16", "float32"; values
+                          that float16 and float32 hold are those of bfloat16 */
     bool (*progress)(void *user, int64_t done, int64_t total); /* bytes written; return false to stop */
     void *user;
 } zmlx_synth_options;
 
-/* Write a checkpoint into `dir`, which is made if missing and must not hold files of these names yet (ZMLX_E_ARG).  ZMLX_E_ARG for an
- * unknown preset or option; ZMLX_E_IO names the file; on failure what was written is removed. */
+/* Write a checkpoint into `dir`, which is made if missing and must not hold files of these names yet (ZMLX_E_ARG).
+ * ZMLX_E_ARG for an unknown preset or option; ZMLX_E_IO names the file; on failure what was written is removed. */
 ZMLX_API zmlx_status zmlx_synth(const char *preset, const char *dir, const zmlx_synth_options *options, zmlx_err *err);
 
 #ifdef __cplusplus

@@ -9,7 +9,7 @@
 void *zx_malloc(size_t n);
 void *zx_calloc(size_t count, size_t size); /* NULL also when count * size overflows */
 void *zx_realloc(void *p, size_t n);
-void zx_free(void *p); /* NULL is fine */
+void zx_free(void *p);                          /* NULL is fine */
 void *zx_aligned_alloc(size_t align, size_t n); /* zeroed; release with zx_free */
 char *zx_strdup(const char *s);
 char *zx_strndup(const char *s, size_t n);

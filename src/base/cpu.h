@@ -12,7 +12,7 @@ typedef enum zx_cpu_level {
     ZX_CPU_LEVELS
 } zx_cpu_level;
 
-zx_cpu_level zx_cpu_best(void); /* the highest level of this machine */
+zx_cpu_level zx_cpu_best(void);                /* the highest level of this machine */
 const char *zx_cpu_level_name(zx_cpu_level l); /* "scalar", "avx512" */
 /* NULL or "" = the best; ZMLX_E_ARG for an unknown name, ZMLX_E_DEVICE for one this machine lacks. */
 zmlx_status zx_cpu_level_parse(zx_cpu_level *out, const char *name, zmlx_err *err);

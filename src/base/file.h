@@ -25,9 +25,9 @@ zmlx_status zx_file_write_atomic(const char *path, const void *data, size_t n, z
 bool zx_file_exists(const char *path); /* any kind of file, links followed */
 bool zx_dir_exists(const char *path);
 zmlx_status zx_mkdirs(const char *path, zmlx_err *err); /* mkdir -p, mode 0777 less umask */
-char *zx_path_join(const char *dir, const char *name); /* released with zx_free; NULL when out of memory */
+char *zx_path_join(const char *dir, const char *name);  /* released with zx_free; NULL when out of memory */
 
-double zx_now(void); /* seconds, monotonic */
+double zx_now(void);       /* seconds, monotonic */
 int64_t zx_peak_rss(void); /* bytes; VmHWM of this process, -1 where unknown */
 
 #endif

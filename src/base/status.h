@@ -17,13 +17,13 @@ bool zx_is_float16_32(zmlx_dtype t); /* one of F32, F16, BF16 */
 static inline bool zx_mul_size(size_t *out, size_t a, size_t b) { return !__builtin_mul_overflow(a, b, out); }
 static inline bool zx_add_size(size_t *out, size_t a, size_t b) { return !__builtin_add_overflow(a, b, out); }
 
-#define ZX_COUNT(a) (sizeof(a) / sizeof((a)[0]))
+#define ZX_COUNT(a)  (sizeof(a) / sizeof((a)[0]))
 #define ZX_MIN(a, b) ((a) < (b) ? (a) : (b))
 #define ZX_MAX(a, b) ((a) > (b) ? (a) : (b))
-#define ZX_TRY(call)                                                                               \
-    do {                                                                                           \
-        zmlx_status zx_try_ = (call);                                                              \
-        if (zx_try_ != ZMLX_OK) return zx_try_;                                                    \
+#define ZX_TRY(call)                                                                                                   \
+    do {                                                                                                               \
+        zmlx_status zx_try_ = (call);                                                                                  \
+        if (zx_try_ != ZMLX_OK) return zx_try_;                                                                        \
     } while (0)
 
 #endif

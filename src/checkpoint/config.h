@@ -19,12 +19,15 @@ void zx_config_close(zx_config *c);
 /* Typed fields.  A missing required field or a wrong type or range is ZMLX_E_FORMAT and the message names the
  * field, what was found and the range.  The *_or forms give the default when the field is absent or null. */
 zmlx_status zx_config_int(const zx_config *c, const char *key, int64_t min, int64_t max, int64_t *out, zmlx_err *err);
-zmlx_status zx_config_int_or(const zx_config *c, const char *key, int64_t min, int64_t max, int64_t dflt, int64_t *out, zmlx_err *err);
+zmlx_status zx_config_int_or(const zx_config *c, const char *key, int64_t min, int64_t max, int64_t dflt, int64_t *out,
+                             zmlx_err *err);
 zmlx_status zx_config_real(const zx_config *c, const char *key, double min, double max, double *out, zmlx_err *err);
-zmlx_status zx_config_real_or(const zx_config *c, const char *key, double min, double max, double dflt, double *out, zmlx_err *err);
+zmlx_status zx_config_real_or(const zx_config *c, const char *key, double min, double max, double dflt, double *out,
+                              zmlx_err *err);
 zmlx_status zx_config_bool_or(const zx_config *c, const char *key, bool dflt, bool *out, zmlx_err *err);
 /* A list of at most `max_n` integers; absent gives n = 0. */
-zmlx_status zx_config_ints_or(const zx_config *c, const char *key, int64_t min, int64_t max, int64_t *out, int max_n, int *n, zmlx_err *err);
+zmlx_status zx_config_ints_or(const zx_config *c, const char *key, int64_t min, int64_t max, int64_t *out, int max_n,
+                              int *n, zmlx_err *err);
 const char *zx_config_text(const zx_config *c, const char *key); /* NULL when absent or not a string */
 bool zx_config_has(const zx_config *c, const char *key);         /* present and not null */
 /* End-of-text ids by mlx-lm's rule: generation_config's if truthy, else config's; 0..n. */

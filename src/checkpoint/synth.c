@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Writes synthetic checkpoints.  All numbers come from integers and IEEE operations, each tensor from its own stream keyed by its
- * name, so the bytes do not depend on the machine, and a layer not on how many follow. */
+/* Writes synthetic checkpoints.  All numbers come from integers and IEEE operations, each tensor from its own stream
+ * keyed by its name, so the bytes do not depend on the machine, and a layer not on how many follow. */
 #include "checkpoint/synth.h"
 
 #include "base/alloc.h"
@@ -26,20 +26,67 @@ typedef struct preset {
 static const preset presets[] = {
     {"qwen3-30b-a3b",
      "Qwen3-30B-A3B: 48 layers, 128 experts of which 8 are chosen; 17.2 GB at 4 bits",
-     {.model_type = "qwen3_moe", .architecture = "Qwen3MoeForCausalLM", .hidden = 2048, .layers = 48, .heads = 32, .kv_heads = 4,
-      .head_dim = 128, .intermediate = 6144, .moe_intermediate = 768, .experts = 128, .top_k = 8, .vocab = 151936,
-      .max_positions = 40960, .dense_layer = -1, .eps = 1e-6, .theta = 1e6, .norm_topk = true},
+     {.model_type = "qwen3_moe",
+      .architecture = "Qwen3MoeForCausalLM",
+      .hidden = 2048,
+      .layers = 48,
+      .heads = 32,
+      .kv_heads = 4,
+      .head_dim = 128,
+      .intermediate = 6144,
+      .moe_intermediate = 768,
+      .experts = 128,
+      .top_k = 8,
+      .vocab = 151936,
+      .max_positions = 40960,
+      .dense_layer = -1,
+      .eps = 1e-6,
+      .theta = 1e6,
+      .norm_topk = true},
      /* One dense layer among the MoE ones, and a width that is no multiple of 128. */
-     {.hidden = 128, .layers = 4, .heads = 4, .kv_heads = 2, .head_dim = 32, .intermediate = 256, .moe_intermediate = 192,
-      .experts = 16, .top_k = 4, .vocab = 1024, .max_positions = 1024, .dense_layer = 1, .eps = 1e-6, .theta = 1e6,
+     {.hidden = 128,
+      .layers = 4,
+      .heads = 4,
+      .kv_heads = 2,
+      .head_dim = 32,
+      .intermediate = 256,
+      .moe_intermediate = 192,
+      .experts = 16,
+      .top_k = 4,
+      .vocab = 1024,
+      .max_positions = 1024,
+      .dense_layer = 1,
+      .eps = 1e-6,
+      .theta = 1e6,
       .norm_topk = true}},
     {"qwen3-0.6b",
      "Qwen3-0.6B: dense, tied embeddings; 0.34 GB at 4 bits",
-     {.model_type = "qwen3", .architecture = "Qwen3ForCausalLM", .hidden = 1024, .layers = 28, .heads = 16, .kv_heads = 8,
-      .head_dim = 128, .intermediate = 3072, .vocab = 151936, .max_positions = 40960, .dense_layer = -1, .eps = 1e-6,
-      .theta = 1e6, .tied = true},
-     {.hidden = 128, .layers = 3, .heads = 4, .kv_heads = 2, .head_dim = 64, .intermediate = 384, .vocab = 768,
-      .max_positions = 1024, .dense_layer = -1, .eps = 1e-6, .theta = 1e6, .tied = true}},
+     {.model_type = "qwen3",
+      .architecture = "Qwen3ForCausalLM",
+      .hidden = 1024,
+      .layers = 28,
+      .heads = 16,
+      .kv_heads = 8,
+      .head_dim = 128,
+      .intermediate = 3072,
+      .vocab = 151936,
+      .max_positions = 40960,
+      .dense_layer = -1,
+      .eps = 1e-6,
+      .theta = 1e6,
+      .tied = true},
+     {.hidden = 128,
+      .layers = 3,
+      .heads = 4,
+      .kv_heads = 2,
+      .head_dim = 64,
+      .intermediate = 384,
+      .vocab = 768,
+      .max_positions = 1024,
+      .dense_layer = -1,
+      .eps = 1e-6,
+      .theta = 1e6,
+      .tied = true}},
 };
 
 bool zmlx_preset_at(int i, zmlx_preset_info *out)
@@ -178,9 +225,11 @@ static void list_tensors(writer *w)
 {
     const zx_synth_shape *s = w->s;
     int64_t table[2] = {s->vocab, s->hidden};
-    /* Embedding rows of unit variance; a head that spreads the logits over a few units, so that greedy choices are clear. */
+    /* Embedding rows of unit variance; a head that spreads the logits over a few units, so that greedy choices are
+     * clear. */
     add_module(w, "model.embed_tokens", 2, table, s->bits, (float)sqrt((double)s->hidden) * (s->tied ? 0.1f : 1.0f));
-    for (int64_t l = 0; l < s->layers; l++) add_layer(w, l);
+    for (int64_t l = 0; l < s->layers; l++)
+        add_layer(w, l);
     add_norm(w, s->hidden, "model.norm.weight");
     if (!s->tied) add_module(w, "lm_head", 2, table, s->bits, 3);
     int64_t in_shard = 0;
@@ -207,12 +256,14 @@ static void put_float(uint8_t *out, zmlx_dtype t, int64_t i, float x)
     uint16_t h = zx_f32_to_bf16(x); /* every type holds the value that bfloat16 has */
     float f = zx_bf16_to_f32(h);
     if (t == ZMLX_F16) h = zx_f32_to_f16(f);
-    if (t == ZMLX_F32) memcpy(out + 4 * i, &f, 4);
-    else memcpy(out + 2 * i, &h, 2);
+    if (t == ZMLX_F32)
+        memcpy(out + 4 * i, &f, 4);
+    else
+        memcpy(out + 2 * i, &h, 2);
 }
 
-/* The scale of a group: a magnitude that gives uniform codes the wanted deviation, spread by a quarter, of either sign (MLX's
- * quantizer makes negative scales as often as positive ones). */
+/* The scale of a group: a magnitude that gives uniform codes the wanted deviation, spread by a quarter, of either sign
+ * (MLX's quantizer makes negative scales as often as positive ones). */
 static float group_scale(const item *t, uint64_t key, int64_t group)
 {
     uint64_t state = key + (uint64_t)group * 0x632be59bd9b4e019u;
@@ -239,10 +290,15 @@ static void fill_items(const item *t, int64_t first, int64_t n, uint8_t *out)
     for (int64_t i = 0; i < n; i++) {
         uint64_t state = t->key + (uint64_t)(first + i) * 0x632be59bd9b4e019u;
         float x;
-        if (t->kind == PART_SCALES) x = group_scale(t, t->key, first + i);
-        else if (t->kind == PART_BIASES) x = -group_scale(t, t->key, first + i) * 0.5f * (float)((1 << t->bits) - 1);
-        else if (t->kind == PART_NORM) x = 0.75f + 0.5f * unit(zx_rng_next(&state));
-        else x = t->gain / sqrtf((float)t->k) * 3.4641016f * (unit(zx_rng_next(&state)) - 0.5f); /* uniform, deviation 1 */
+        if (t->kind == PART_SCALES)
+            x = group_scale(t, t->key, first + i);
+        else if (t->kind == PART_BIASES)
+            x = -group_scale(t, t->key, first + i) * 0.5f * (float)((1 << t->bits) - 1);
+        else if (t->kind == PART_NORM)
+            x = 0.75f + 0.5f * unit(zx_rng_next(&state));
+        else
+            x = t->gain / sqrtf((float)t->k) * 3.4641016f *
+                (unit(zx_rng_next(&state)) - 0.5f); /* uniform, deviation 1 */
         put_float(out, t->dtype, i, x);
     }
 }
@@ -281,14 +337,17 @@ static void shard_header(const writer *w, int shard, zx_buf *b)
         const item *t = &w->item[i];
         if (t->shard != shard) continue;
         zx_buf_printf(b, ",\"%s\":{\"dtype\":\"%s\",\"shape\":[", t->name, st_dtype(t->dtype));
-        for (int d = 0; d < t->rank; d++) zx_buf_printf(b, "%s%lld", d ? "," : "", (long long)t->dim[d]);
+        for (int d = 0; d < t->rank; d++)
+            zx_buf_printf(b, "%s%lld", d ? "," : "", (long long)t->dim[d]);
         zx_buf_printf(b, "],\"data_offsets\":[%zu,%zu]}", t->offset, t->offset + t->bytes);
     }
     zx_buf_putc(b, '}');
-    while ((b->len & 7) && !b->failed) zx_buf_putc(b, ' ');
+    while ((b->len & 7) && !b->failed)
+        zx_buf_putc(b, ' ');
     if (b->failed) return;
     n = b->len - 8;
-    for (int i = 0; i < 8; i++) b->data[i] = (char)(n >> (8 * i));
+    for (int i = 0; i < 8; i++)
+        b->data[i] = (char)(n >> (8 * i));
 }
 
 static zmlx_status write_tensor(const writer *w, const item *t, const shard_file *f, uint8_t *block, int64_t *done,
@@ -307,8 +366,10 @@ static zmlx_status write_tensor(const writer *w, const item *t, const shard_file
 
 static void shard_name(const writer *w, int shard, char name[64])
 {
-    if (w->shards == 1) snprintf(name, 64, "model.safetensors");
-    else snprintf(name, 64, "model-%05d-of-%05d.safetensors", shard + 1, w->shards);
+    if (w->shards == 1)
+        snprintf(name, 64, "model.safetensors");
+    else
+        snprintf(name, 64, "model-%05d-of-%05d.safetensors", shard + 1, w->shards);
 }
 
 static zmlx_status write_shard(const writer *w, int shard, const char *dir, int64_t *done, const zmlx_synth_options *o,
@@ -352,7 +413,8 @@ static void quantization_block(const writer *w, zx_buf *b, const char *key)
     zx_buf_printf(b, "    \"%s\": {\"group_size\": %d, \"bits\": %d, \"mode\": \"affine\"", key, s->group, s->bits);
     for (int64_t l = 0; l < s->layers; l++)
         if (is_moe(s, l))
-            zx_buf_printf(b, ",\n        \"model.layers.%lld.mlp.gate\": {\"group_size\": %d, \"bits\": 8}", (long long)l, s->group);
+            zx_buf_printf(b, ",\n        \"model.layers.%lld.mlp.gate\": {\"group_size\": %d, \"bits\": 8}",
+                          (long long)l, s->group);
     zx_buf_puts(b, "},\n");
 }
 
@@ -360,24 +422,32 @@ static zmlx_status write_config(const writer *w, const char *dir, int64_t eos, z
 {
     const zx_synth_shape *s = w->s;
     zx_buf b = {0};
-    zx_buf_printf(&b, "{\n    \"architectures\": [\"%s\"],\n    \"attention_bias\": false,\n    \"eos_token_id\": %lld,\n",
+    zx_buf_printf(&b,
+                  "{\n    \"architectures\": [\"%s\"],\n    \"attention_bias\": false,\n    \"eos_token_id\": %lld,\n",
                   s->architecture, (long long)eos);
-    zx_buf_printf(&b, "    \"head_dim\": %lld,\n    \"hidden_act\": \"silu\",\n    \"hidden_size\": %lld,\n", (long long)s->head_dim,
-                  (long long)s->hidden);
-    zx_buf_printf(&b, "    \"intermediate_size\": %lld,\n    \"max_position_embeddings\": %lld,\n    \"model_type\": \"%s\",\n",
-                  (long long)s->intermediate, (long long)s->max_positions, s->model_type);
+    zx_buf_printf(&b, "    \"head_dim\": %lld,\n    \"hidden_act\": \"silu\",\n    \"hidden_size\": %lld,\n",
+                  (long long)s->head_dim, (long long)s->hidden);
+    zx_buf_printf(
+        &b, "    \"intermediate_size\": %lld,\n    \"max_position_embeddings\": %lld,\n    \"model_type\": \"%s\",\n",
+        (long long)s->intermediate, (long long)s->max_positions, s->model_type);
     if (s->experts) {
         zx_buf_puts(&b, "    \"decoder_sparse_step\": 1,\n    \"mlp_only_layers\": [");
         if (s->dense_layer >= 0) zx_buf_printf(&b, "%lld", (long long)s->dense_layer);
-        zx_buf_printf(&b, "],\n    \"moe_intermediate_size\": %lld,\n    \"norm_topk_prob\": %s,\n    \"num_experts\": %lld,\n"
-                          "    \"num_experts_per_tok\": %lld,\n",
-                      (long long)s->moe_intermediate, s->norm_topk ? "true" : "false", (long long)s->experts, (long long)s->top_k);
+        zx_buf_printf(
+            &b,
+            "],\n    \"moe_intermediate_size\": %lld,\n    \"norm_topk_prob\": %s,\n    \"num_experts\": %lld,\n"
+            "    \"num_experts_per_tok\": %lld,\n",
+            (long long)s->moe_intermediate, s->norm_topk ? "true" : "false", (long long)s->experts,
+            (long long)s->top_k);
     }
-    zx_buf_printf(&b, "    \"num_attention_heads\": %lld,\n    \"num_hidden_layers\": %lld,\n    \"num_key_value_heads\": %lld,\n",
-                  (long long)s->heads, (long long)s->layers, (long long)s->kv_heads);
+    zx_buf_printf(
+        &b,
+        "    \"num_attention_heads\": %lld,\n    \"num_hidden_layers\": %lld,\n    \"num_key_value_heads\": %lld,\n",
+        (long long)s->heads, (long long)s->layers, (long long)s->kv_heads);
     quantization_block(w, &b, "quantization");
     quantization_block(w, &b, "quantization_config");
-    zx_buf_printf(&b, "    \"rms_norm_eps\": %g,\n    \"rope_scaling\": null,\n    \"rope_theta\": %.1f,\n", s->eps, s->theta);
+    zx_buf_printf(&b, "    \"rms_norm_eps\": %g,\n    \"rope_scaling\": null,\n    \"rope_theta\": %.1f,\n", s->eps,
+                  s->theta);
     zx_buf_printf(&b, "    \"tie_word_embeddings\": %s,\n    \"torch_dtype\": \"%s\",\n    \"vocab_size\": %lld\n}\n",
                   s->tied ? "true" : "false", zmlx_dtype_name(s->dtype), (long long)s->vocab);
     return write_text(dir, "config.json", &b, err);
@@ -401,19 +471,21 @@ static zmlx_status write_tokenizer(const char *dir, int64_t vocab, int64_t *eos,
     zx_buf b = {0};
     *eos = zx_synth_tokenizer(&b, vocab);
     ZX_TRY(write_text(dir, "tokenizer.json", &b, err));
-    zx_buf_puts(&b, "{\n    \"add_bos_token\": false,\n    \"bos_token\": null,\n    \"clean_up_tokenization_spaces\": false,\n"
-                    "    \"eos_token\": \"<|im_end|>\",\n    \"pad_token\": \"<|endoftext|>\",\n"
-                    "    \"tokenizer_class\": \"Qwen2Tokenizer\",\n    \"unk_token\": null\n}\n");
+    zx_buf_puts(
+        &b, "{\n    \"add_bos_token\": false,\n    \"bos_token\": null,\n    \"clean_up_tokenization_spaces\": false,\n"
+            "    \"eos_token\": \"<|im_end|>\",\n    \"pad_token\": \"<|endoftext|>\",\n"
+            "    \"tokenizer_class\": \"Qwen2Tokenizer\",\n    \"unk_token\": null\n}\n");
     ZX_TRY(write_text(dir, "tokenizer_config.json", &b, err));
     zx_buf_printf(&b, "{\n    \"eos_token_id\": [%lld, %lld]\n}\n", (long long)*eos + 2, (long long)*eos);
     return write_text(dir, "generation_config.json", &b, err);
 }
 
 /* Calls fn on the path of every file of the checkpoint until it returns an error. */
-static zmlx_status each_file(const writer *w, const char *dir, zmlx_status (*fn)(const char *path, zmlx_err *err), zmlx_err *err)
+static zmlx_status each_file(const writer *w, const char *dir, zmlx_status (*fn)(const char *path, zmlx_err *err),
+                             zmlx_err *err)
 {
-    static const char *const texts[] = {"config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
-                                        "model.safetensors.index.json"};
+    static const char *const texts[] = {"config.json", "generation_config.json", "tokenizer.json",
+                                        "tokenizer_config.json", "model.safetensors.index.json"};
     int n_texts = (int)ZX_COUNT(texts);
     for (int i = 0; i < n_texts + w->shards; i++) {
         char name[64];
@@ -454,21 +526,24 @@ static zmlx_status choose_shape(zx_synth_shape *s, const char *name, const zmlx_
     *s = o->tiny ? p->tiny : p->full;
     s->model_type = p->full.model_type;
     s->architecture = p->full.architecture;
-    if (o->layers < 0 || o->layers > 1024) return zx_fail(err, ZMLX_E_ARG, -1, "%lld layers, expected 1 to 1024", (long long)o->layers);
+    if (o->layers < 0 || o->layers > 1024)
+        return zx_fail(err, ZMLX_E_ARG, -1, "%lld layers, expected 1 to 1024", (long long)o->layers);
     if (o->layers) s->layers = o->layers;
     s->bits = o->bits ? o->bits : 4;
     s->group = o->group ? o->group : 64;
-    if (s->bits != 4 && s->bits != 8 && s->bits != 16) return zx_fail(err, ZMLX_E_ARG, -1, "bits %d, expected 4, 8 or 16", s->bits);
+    if (s->bits != 4 && s->bits != 8 && s->bits != 16)
+        return zx_fail(err, ZMLX_E_ARG, -1, "bits %d, expected 4, 8 or 16", s->bits);
     if (s->group != 32 && s->group != 64 && s->group != 128)
         return zx_fail(err, ZMLX_E_ARG, -1, "group size %d, expected 32, 64 or 128", s->group);
     if (s->bits != 16 && s->moe_intermediate % s->group)
-        return zx_fail(err, ZMLX_E_ARG, -1, "expert width %lld is not a multiple of the group size %d", (long long)s->moe_intermediate,
-                       s->group);
+        return zx_fail(err, ZMLX_E_ARG, -1, "expert width %lld is not a multiple of the group size %d",
+                       (long long)s->moe_intermediate, s->group);
     s->dtype = ZMLX_BF16;
     if (o->dtype) {
         static const zmlx_dtype allowed[] = {ZMLX_BF16, ZMLX_F16, ZMLX_F32};
         size_t i = 0;
-        while (i < ZX_COUNT(allowed) && strcmp(o->dtype, zmlx_dtype_name(allowed[i])) != 0) i++;
+        while (i < ZX_COUNT(allowed) && strcmp(o->dtype, zmlx_dtype_name(allowed[i])) != 0)
+            i++;
         if (i == ZX_COUNT(allowed))
             return zx_fail(err, ZMLX_E_ARG, -1, "dtype '%.32s', expected bfloat16, float16 or float32", o->dtype);
         s->dtype = allowed[i];
@@ -491,7 +566,8 @@ zmlx_status zmlx_synth(const char *name, const char *dir, const zmlx_synth_optio
         zx_free(w.item);
         return s;
     }
-    for (int i = 0; s == ZMLX_OK && i < w.shards; i++) s = write_shard(&w, i, dir, &done, &o, err);
+    for (int i = 0; s == ZMLX_OK && i < w.shards; i++)
+        s = write_shard(&w, i, dir, &done, &o, err);
     if (s == ZMLX_OK) s = write_index(&w, dir, err);
     if (s == ZMLX_OK) s = write_tokenizer(dir, shape.vocab, &eos, err);
     if (s == ZMLX_OK) s = write_config(&w, dir, eos, err);

@@ -9,7 +9,8 @@
 /* The shape of a preset after --tiny and --layers. */
 typedef struct zx_synth_shape {
     const char *model_type, *architecture;
-    int64_t hidden, layers, heads, kv_heads, head_dim, intermediate, moe_intermediate, experts, top_k, vocab, max_positions;
+    int64_t hidden, layers, heads, kv_heads, head_dim, intermediate, moe_intermediate, experts, top_k, vocab,
+        max_positions;
     int64_t dense_layer; /* a layer listed in mlp_only_layers, or -1 */
     double eps, theta;
     bool tied, norm_topk;

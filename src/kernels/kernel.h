@@ -75,7 +75,7 @@ typedef struct zx_call {
 /* A test case of the parity suite: sizes that `make_case` of the kernel turns into operand types. */
 typedef struct zx_case {
     int64_t tokens, pos;
-    int64_t n[6];    /* sizes; their meaning is the kernel's own, see its make_case */
+    int64_t n[6];     /* sizes; their meaning is the kernel's own, see its make_case */
     zmlx_dtype dtype; /* of activations (and plain weights) */
     zx_quant quant;   /* of its weights */
     zx_attr attr;
@@ -99,9 +99,9 @@ typedef struct zx_kernel_def {
     int64_t (*tasks)(const zx_call *c, int phase);
     /* Tasks of very different cost: threads take them one by one instead of in equal halves. */
     bool (*uneven)(const zx_call *c, int phase); /* NULL = never */
-    size_t (*shared)(const zx_call *c);  /* bytes of c->shared; NULL = 0; grows with tokens only */
-    size_t (*scratch)(const zx_call *c); /* bytes per thread, 64-byte aligned; NULL = 0 */
-    zx_run_fn *run[ZX_CPU_LEVELS];       /* at least ZX_CPU_SCALAR */
+    size_t (*shared)(const zx_call *c);          /* bytes of c->shared; NULL = 0; grows with tokens only */
+    size_t (*scratch)(const zx_call *c);         /* bytes per thread, 64-byte aligned; NULL = 0 */
+    zx_run_fn *run[ZX_CPU_LEVELS];               /* at least ZX_CPU_SCALAR */
 
     /* The same in double precision, without intermediate rounding, straight from the formula: in[i] and
      * out[i] hold operand i as doubles (weights dequantized; integers as their value), row-major.  */
@@ -134,9 +134,9 @@ zx_type zx_type_make(zmlx_dtype dtype, int rank, ...); /* rank int64_t dimension
 /* "bfloat16[tokens, 2048]" or "4-bit[128, 768, 2048] group 64 bfloat16" */
 const char *zx_type_text(const zx_type *t, char *buf, size_t n);
 /* Plain words for `infer`: fail unless the condition holds. */
-#define ZX_REQUIRE(cond, ...)                                                                      \
-    do {                                                                                           \
-        if (!(cond)) return zx_fail(err, ZMLX_E_FORMAT, -1, __VA_ARGS__);                           \
+#define ZX_REQUIRE(cond, ...)                                                                                          \
+    do {                                                                                                               \
+        if (!(cond)) return zx_fail(err, ZMLX_E_FORMAT, -1, __VA_ARGS__);                                              \
     } while (0)
 
 /* Dequantize rows [row0, row0 + n_rows) of a weight (all leading dimensions flattened into rows) to
@@ -165,14 +165,20 @@ static inline zx_run_fn *zx_kernel_run(const zx_kernel_def *d, zx_cpu_level leve
 #else
 #define ZX_FN(name) name##_avx512
 #endif
-#define ZX_RUN(name)                                                                               \
-    void zx_run_##name##_scalar(const zx_call *, int, int64_t, int64_t, void *);                   \
-    void zx_run_##name##_avx512(const zx_call *, int, int64_t, int64_t, void *);                   \
+#define ZX_RUN(name)                                                                                                   \
+    void zx_run_##name##_scalar(const zx_call *, int, int64_t, int64_t, void *);                                       \
+    void zx_run_##name##_avx512(const zx_call *, int, int64_t, int64_t, void *);                                       \
     void ZX_FN(zx_run_##name)
 #ifdef ZX_NO_AVX512 /* set by the Makefile where the compiler does not target x86-64 */
-#define ZX_RUNS(name) {[ZX_CPU_SCALAR] = zx_run_##name##_scalar}
+#define ZX_RUNS(name)                                                                                                  \
+    {                                                                                                                  \
+        [ZX_CPU_SCALAR] = zx_run_##name##_scalar                                                                       \
+    }
 #else
-#define ZX_RUNS(name) {[ZX_CPU_SCALAR] = zx_run_##name##_scalar, [ZX_CPU_AVX512] = zx_run_##name##_avx512}
+#define ZX_RUNS(name)                                                                                                  \
+    {                                                                                                                  \
+        [ZX_CPU_SCALAR] = zx_run_##name##_scalar, [ZX_CPU_AVX512] = zx_run_##name##_avx512                             \
+    }
 #endif
 #endif
 

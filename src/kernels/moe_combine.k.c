@@ -6,6 +6,9 @@ ZX_RUN(moe_combine)(const zx_call *c, int phase, int64_t begin, int64_t end, voi
 {
     (void)phase, (void)scratch;
     for (int64_t t = begin; t < end; t++) zx_sum_experts_row(&c->out[0], &c->in[0], &c->in[1], t);
+#ifdef ZX_TEST_WRONG_KERNEL /* build/zmlx-wrong: a kernel that is wrong on purpose, for `validate` to find */
+    for (int64_t t = begin; t < end; t++) v16_store((float *)c->out[0].data + t * c->out[0].type.dim[1] / 2, v16_zero());
+#endif
 }
 
 #if ZX_LEVEL == 0

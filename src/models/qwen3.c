@@ -18,7 +18,8 @@ static zx_val layer(zx_builder *b, const zx_dims *d, zx_val h, int l, void *user
     snprintf(mlp, sizeof mlp, "model.layers.%d.mlp", l);
     zx_val x = zx_rms_norm(b, h, zx_build_plain(b, 1, &d->hidden, "model.layers.%d.input_layernorm.weight", l), p->eps);
     h = zx_add(b, h, zx_block_attention_qknorm(b, d, x, p->eps, p->theta));
-    x = zx_rms_norm(b, h, zx_build_plain(b, 1, &d->hidden, "model.layers.%d.post_attention_layernorm.weight", l), p->eps);
+    x = zx_rms_norm(b, h, zx_build_plain(b, 1, &d->hidden, "model.layers.%d.post_attention_layernorm.weight", l),
+                    p->eps);
     return zx_add(b, h, zx_block_mlp(b, x, d->hidden, p->width, mlp));
 }
 
@@ -28,10 +29,12 @@ static zx_val step(zx_builder *b, const zx_dims *d, bool with_logits)
                 .theta = (float)zx_read_real(b, "rope_theta", 1, 1e12),
                 .width = zx_read_int(b, "intermediate_size", 1, 1 << 20)};
     zx_refuse_true(b, "attention_bias");
-    /* mlx-lm rotates by rope_scaling here; nothing but plain rope is built yet, and ignoring it would change the model. */
+    /* mlx-lm rotates by rope_scaling here; nothing but plain rope is built yet, and ignoring it would change the model.
+     */
     if (b->status == ZMLX_OK && zx_config_has(b->config, "rope_scaling"))
-        b->status = zx_fail(&b->err, ZMLX_E_UNSUPPORTED, -1, "config.json: rope_scaling is not supported for qwen3 yet");
-    bool tied = zx_read_bool_or(b, "tie_word_embeddings", false);
+        b->status =
+            zx_fail(&b->err, ZMLX_E_UNSUPPORTED, -1, "config.json: rope_scaling is not supported for qwen3 yet");
+    bool tied = zx_read_bool(b, "tie_word_embeddings");
     return zx_block_decoder(b, d, p.eps, tied, with_logits, layer, &p);
 }
 

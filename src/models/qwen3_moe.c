@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Qwen3-MoE (Qwen3-30B-A3B): attention of Qwen3, then in most layers a mixture of experts: softmax over all experts, the
- * k most probable, optionally renormalised, SwiGLU experts, weighted sum. */
+/* Qwen3-MoE (Qwen3-30B-A3B): attention of Qwen3, then in most layers a mixture of experts: softmax over all experts,
+ * the k most probable, optionally renormalised, SwiGLU experts, weighted sum. */
 #include "models/common/blocks.h"
 
 #include <stdio.h>
@@ -63,7 +63,8 @@ static zx_val layer(zx_builder *b, const zx_dims *d, zx_val h, int l, void *user
     snprintf(mlp, sizeof mlp, "model.layers.%d.mlp", l);
     zx_val x = zx_rms_norm(b, h, zx_build_plain(b, 1, &d->hidden, "model.layers.%d.input_layernorm.weight", l), p->eps);
     h = zx_add(b, h, zx_block_attention_qknorm(b, d, x, p->eps, p->theta));
-    x = zx_rms_norm(b, h, zx_build_plain(b, 1, &d->hidden, "model.layers.%d.post_attention_layernorm.weight", l), p->eps);
+    x = zx_rms_norm(b, h, zx_build_plain(b, 1, &d->hidden, "model.layers.%d.post_attention_layernorm.weight", l),
+                    p->eps);
     return zx_add(b, h, is_moe(p, d, l) ? moe(b, d, p, x, mlp) : zx_block_mlp(b, x, d->hidden, p->width, mlp));
 }
 
@@ -75,11 +76,12 @@ static zx_val step(zx_builder *b, const zx_dims *d, bool with_logits)
                 .width = zx_read_int(b, "intermediate_size", 1, 1 << 20),
                 .moe_width = zx_read_int(b, "moe_intermediate_size", 1, 1 << 20),
                 .sparse_step = zx_read_int(b, "decoder_sparse_step", 1, MAX_LAYERS),
-                .renorm = zx_read_bool_or(b, "norm_topk_prob", false)};
+                .renorm = zx_read_bool(b, "norm_topk_prob")};
     zx_refuse_true(b, "attention_bias");
     if (b->status == ZMLX_OK)
-        b->status = zx_config_ints_or(b->config, "mlp_only_layers", 0, MAX_LAYERS - 1, p.dense, MAX_LAYERS, &p.n_dense, &b->err);
-    bool tied = zx_read_bool_or(b, "tie_word_embeddings", false);
+        b->status = zx_config_ints_or(b->config, "mlp_only_layers", 0, MAX_LAYERS - 1, p.dense, MAX_LAYERS, &p.n_dense,
+                                      &b->err);
+    bool tied = zx_read_bool(b, "tie_word_embeddings");
     return zx_block_decoder(b, d, p.eps, tied, with_logits, layer, &p);
 }
 

@@ -22,7 +22,10 @@ static zx_val give_up(zx_builder *b, zmlx_status s)
     return -1;
 }
 
-static zx_val no_memory(zx_builder *b) { return give_up(b, zx_fail(&b->err, ZMLX_E_NOMEM, -1, "%s plan", b->plan->what)); }
+static zx_val no_memory(zx_builder *b)
+{
+    return give_up(b, zx_fail(&b->err, ZMLX_E_NOMEM, -1, "%s plan", b->plan->what));
+}
 
 zmlx_status zx_build_finish(zx_builder *b, zx_val logits, zmlx_err *err)
 {
@@ -46,7 +49,8 @@ zx_val zx_build_op(zx_builder *b, const char *kernel, const zx_attr *attr, int n
     zx_type types[ZX_MAX_IN], out[ZX_MAX_OUT];
     for (int i = 0; i < n; i++) {
         if (in[i] < 0 || in[i] >= b->plan->n_values)
-            return give_up(b, zx_fail(&b->err, ZMLX_E_FAIL, -1, "%s, layer %d: input %d is missing", kernel, b->layer, i));
+            return give_up(b,
+                           zx_fail(&b->err, ZMLX_E_FAIL, -1, "%s, layer %d: input %d is missing", kernel, b->layer, i));
         node.in[i] = in[i];
         types[i] = b->plan->value[in[i]].type;
     }

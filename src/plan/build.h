@@ -40,12 +40,13 @@ void zx_kv_append(zx_builder *b, zx_val cache, zx_val x);
 zx_val zx_sdpa(zx_builder *b, zx_val q, zx_val keys, zx_val values, float scale);
 zx_val zx_swiglu(zx_builder *b, zx_val gate, zx_val up);
 zx_val zx_softmax(zx_builder *b, zx_val x);
-zx_val zx_argpartition(zx_builder *b, zx_val x, int k);           /* int32 [tokens, k], ascending by value */
-zx_val zx_take(zx_builder *b, zx_val x, zx_val idx);              /* x[t, idx[t, j]] */
-zx_val zx_sum_last(zx_builder *b, zx_val x);                      /* [tokens, k] -> [tokens, 1] */
-zx_val zx_div(zx_builder *b, zx_val x, zx_val y);                 /* y broadcasts over the last dimension */
-zx_val zx_gather_qmm(zx_builder *b, zx_val x, zx_val w, zx_val idx); /* w [experts, out, in]; x [tokens, in] or [tokens, k, in] -> [tokens, k, out] */
-zx_val zx_mul_scores(zx_builder *b, zx_val y, zx_val s);          /* y[t,k,:] * s[t,k] */
-zx_val zx_sum_experts(zx_builder *b, zx_val y);                   /* [tokens, k, n] -> [tokens, n] */
+zx_val zx_argpartition(zx_builder *b, zx_val x, int k); /* int32 [tokens, k], ascending by value */
+zx_val zx_take(zx_builder *b, zx_val x, zx_val idx);    /* x[t, idx[t, j]] */
+zx_val zx_sum_last(zx_builder *b, zx_val x);            /* [tokens, k] -> [tokens, 1] */
+zx_val zx_div(zx_builder *b, zx_val x, zx_val y);       /* y broadcasts over the last dimension */
+zx_val zx_gather_qmm(zx_builder *b, zx_val x, zx_val w,
+                     zx_val idx); /* w [experts, out, in]; x [tokens, in] or [tokens, k, in] -> [tokens, k, out] */
+zx_val zx_mul_scores(zx_builder *b, zx_val y, zx_val s); /* y[t,k,:] * s[t,k] */
+zx_val zx_sum_experts(zx_builder *b, zx_val y);          /* [tokens, k, n] -> [tokens, n] */
 
 #endif

@@ -30,8 +30,8 @@ zmlx_status zx_memory_create(zx_memory **out, const zx_plan *const *plans, int n
     for (int i = 0; i < n; i++) {
         if (plans[i]->state_bytes != m->state_bytes) {
             zx_free(m);
-            return zx_fail(err, ZMLX_E_FAIL, -1, "plans disagree on the caches: %zu and %zu bytes", plans[i]->state_bytes,
-                           plans[0]->state_bytes);
+            return zx_fail(err, ZMLX_E_FAIL, -1, "plans disagree on the caches: %zu and %zu bytes",
+                           plans[i]->state_bytes, plans[0]->state_bytes);
         }
         step = ZX_MAX(step, plans[i]->step_bytes);
         shared = ZX_MAX(shared, plans[i]->shared_bytes);
@@ -48,7 +48,8 @@ zmlx_status zx_memory_create(zx_memory **out, const zx_plan *const *plans, int n
     }
     if (!ok) {
         zx_free(m);
-        return zx_fail(err, ZMLX_E_LIMIT, -1, "cannot reserve %zu bytes of caches and %zu of activations", plans[0]->state_bytes, step);
+        return zx_fail(err, ZMLX_E_LIMIT, -1, "cannot reserve %zu bytes of caches and %zu of activations",
+                       plans[0]->state_bytes, step);
     }
     madvise(m->base, m->size, MADV_HUGEPAGE); /* advice: failure costs speed only */
     m->step = m->state_bytes;
@@ -98,12 +99,14 @@ static zx_operand bind_value(const zx_memory *m, const zx_value *v)
     return (zx_operand){.type = v->type, .data = address(m, v)};
 }
 
-zmlx_status zx_exec_create(zx_exec **out, const zx_plan *p, zx_memory *m, zx_team *team, zx_cpu_level level, zmlx_err *err)
+zmlx_status zx_exec_create(zx_exec **out, const zx_plan *p, zx_memory *m, zx_team *team, zx_cpu_level level,
+                           zmlx_err *err)
 {
     *out = NULL;
     zx_exec *e = zx_new(zx_exec);
     size_t n_operands = 1;
-    for (int i = 0; i < p->n_nodes; i++) n_operands += (size_t)(p->node[i].n_in + p->node[i].n_out);
+    for (int i = 0; i < p->n_nodes; i++)
+        n_operands += (size_t)(p->node[i].n_in + p->node[i].n_out);
     if (e) {
         e->node = zx_calloc((size_t)p->n_nodes + 1, sizeof *e->node);
         e->operand = zx_calloc(n_operands, sizeof *e->operand);
@@ -126,8 +129,10 @@ zmlx_status zx_exec_create(zx_exec **out, const zx_plan *p, zx_memory *m, zx_tea
         b->def = n->op;
         b->run = zx_kernel_run(n->op, level);
         b->call = (zx_call){.in = o, .out = o + n->n_in, .attr = &n->attr, .shared = m->base + m->shared};
-        for (int j = 0; j < n->n_in; j++) *o++ = bind_value(m, &p->value[n->in[j]]);
-        for (int j = 0; j < n->n_out; j++) *o++ = bind_value(m, &p->value[n->out[j]]);
+        for (int j = 0; j < n->n_in; j++)
+            *o++ = bind_value(m, &p->value[n->in[j]]);
+        for (int j = 0; j < n->n_out; j++)
+            *o++ = bind_value(m, &p->value[n->out[j]]);
     }
     if (p->logits >= 0) e->logits = address(m, &p->value[p->logits]);
     *out = e;
@@ -170,8 +175,10 @@ static void step(void *ctx, int member, int members)
             bool single = tasks <= 1;
             if (!(single && alone)) zx_team_barrier(e->team);
             alone = single;
-            if (!single) run_phase(b, ph, tasks, member, members, scratch);
-            else if (member == 0 && tasks == 1) b->run(&b->call, ph, 0, 1, scratch);
+            if (!single)
+                run_phase(b, ph, tasks, member, members, scratch);
+            else if (member == 0 && tasks == 1)
+                b->run(&b->call, ph, 0, 1, scratch);
         }
         if (member == 0 && e->profile) e->profile[i] += zx_now() - t0;
     }
@@ -184,7 +191,8 @@ void zx_exec_step(zx_exec *e, const int32_t *tokens, int64_t n, int64_t pos)
         bound *b = &e->node[i];
         b->call.tokens = n;
         b->call.pos = pos;
-        for (int ph = 0; ph < b->def->phases; ph++) atomic_store_explicit(&b->next[ph], 0, memory_order_relaxed);
+        for (int ph = 0; ph < b->def->phases; ph++)
+            atomic_store_explicit(&b->next[ph], 0, memory_order_relaxed);
     }
     zx_team_run(e->team, step, e);
 }

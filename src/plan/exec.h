@@ -16,7 +16,8 @@ void zx_memory_release_pages(zx_memory *m); /* forget all state and give its pag
 size_t zx_memory_bytes(const zx_memory *m); /* reserved */
 
 typedef struct zx_exec zx_exec;
-zmlx_status zx_exec_create(zx_exec **out, const zx_plan *p, zx_memory *m, zx_team *team, zx_cpu_level level, zmlx_err *err);
+zmlx_status zx_exec_create(zx_exec **out, const zx_plan *p, zx_memory *m, zx_team *team, zx_cpu_level level,
+                           zmlx_err *err);
 void zx_exec_destroy(zx_exec *e);
 /* Run one step over n tokens (1 .. plan->max_tokens) whose first has position pos; pos + n <= plan->ctx.  Preconditions
  * are the caller's.  Logits, if the plan has them, lie at zx_exec_logits until the next step of the session. */

@@ -60,14 +60,15 @@ static bool value_bytes(const zx_plan *p, const zx_value *v, size_t *out)
 static zmlx_status too_big(zmlx_err *err, const zx_plan *p, int v)
 {
     char text[96];
-    return zx_fail(err, ZMLX_E_LIMIT, -1, "%s plan: value %d (%s) with %lld tokens exceeds the address space", p->what, v,
-                   zx_type_text(&p->value[v].type, text, sizeof text), (long long)p->max_tokens);
+    return zx_fail(err, ZMLX_E_LIMIT, -1, "%s plan: value %d (%s) with %lld tokens exceeds the address space", p->what,
+                   v, zx_type_text(&p->value[v].type, text, sizeof text), (long long)p->max_tokens);
 }
 
 static zmlx_status layout_steps(zx_plan *p, int *last, span *live, zmlx_err *err)
 {
     for (int i = 0; i < p->n_nodes; i++)
-        for (int j = 0; j < p->node[i].n_in; j++) last[p->node[i].in[j]] = i;
+        for (int j = 0; j < p->node[i].n_in; j++)
+            last[p->node[i].in[j]] = i;
     if (p->logits >= 0) last[p->logits] = p->n_nodes;
     int n_live = 0;
     size_t bytes;
@@ -106,8 +107,10 @@ static void layout_scratch(zx_plan *p)
     for (int i = 0; i < p->n_nodes; i++) {
         const zx_node *n = &p->node[i];
         zx_operand in[ZX_MAX_IN] = {0}, out[ZX_MAX_OUT] = {0};
-        for (int j = 0; j < n->n_in; j++) in[j].type = p->value[n->in[j]].type;
-        for (int j = 0; j < n->n_out; j++) out[j].type = p->value[n->out[j]].type;
+        for (int j = 0; j < n->n_in; j++)
+            in[j].type = p->value[n->in[j]].type;
+        for (int j = 0; j < n->n_out; j++)
+            out[j].type = p->value[n->out[j]].type;
         zx_call c = {.in = in, .out = out, .attr = &n->attr, .tokens = p->max_tokens, .pos = p->ctx - p->max_tokens};
         if (c.pos < 0) c.pos = 0;
         if (n->op->shared) p->shared_bytes = ZX_MAX(p->shared_bytes, n->op->shared(&c));

@@ -66,7 +66,8 @@ zx_plan *zx_plan_clone(const zx_plan *p)
         }
         ok = ok && zx_plan_add_value(c, &v) >= 0;
     }
-    for (int i = 0; ok && i < p->n_nodes; i++) ok = zx_plan_add_node(c, &p->node[i]) >= 0;
+    for (int i = 0; ok && i < p->n_nodes; i++)
+        ok = zx_plan_add_node(c, &p->node[i]) >= 0;
     if (!ok) {
         zx_plan_destroy(c);
         return NULL;
@@ -80,7 +81,8 @@ int zx_plan_uses(const zx_plan *p, zx_val v)
 {
     int n = p->logits == v;
     for (int i = 0; i < p->n_nodes; i++)
-        for (int j = 0; j < p->node[i].n_in; j++) n += p->node[i].in[j] == v;
+        for (int j = 0; j < p->node[i].n_in; j++)
+            n += p->node[i].in[j] == v;
     return n;
 }
 

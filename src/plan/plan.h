@@ -36,13 +36,13 @@ typedef struct zx_node {
 } zx_node;
 
 typedef struct zx_plan {
-    zx_arena *arena; /* owns all of the plan */
+    zx_arena *arena;  /* owns all of the plan */
     const char *what; /* "decode" or "prefill" */
     zx_node *node;
     zx_value *value;
     int n_nodes, cap_nodes, n_values, cap_values;
-    int64_t max_tokens; /* largest step */
-    int64_t ctx;        /* positions that the states hold */
+    int64_t max_tokens;    /* largest step */
+    int64_t ctx;           /* positions that the states hold */
     zx_val tokens, logits; /* logits: -1 in a prefill plan; else float [tokens, vocabulary] */
     /* by zx_plan_layout: */
     size_t step_bytes;    /* activations */
@@ -64,7 +64,8 @@ int zx_plan_add_node(zx_plan *p, const zx_node *n); /* does not touch values */
 int zx_plan_uses(const zx_plan *p, zx_val v);
 
 /* Check everything once: indices, order (a value is computed before it is read), arity, every type by the kernels'
- * own inference, states written before they are read in the step.  ZMLX_E_FORMAT; the message names node, layer and op. */
+ * own inference, states written before they are read in the step.  ZMLX_E_FORMAT; the message names node, layer and op.
+ */
 zmlx_status zx_plan_verify(const zx_plan *p, zmlx_err *err);
 /* Lay out memory: lifetimes of values to offsets; fills the *_bytes.  Checked arithmetic; ZMLX_E_LIMIT. */
 zmlx_status zx_plan_layout(zx_plan *p, zmlx_err *err);

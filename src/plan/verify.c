@@ -23,7 +23,8 @@ static zmlx_status check_indices(const zx_plan *p, int i, zmlx_err *err)
         zx_val v = n->in[j];
         if (v < 0 || v >= p->n_values) return bad(err, p, i, "input value", v, p->n_values);
         const zx_value *val = &p->value[v];
-        if (val->kind == ZX_VAL_NODE && val->node >= i) return bad(err, p, i, "input computed by node", val->node, i - 1);
+        if (val->kind == ZX_VAL_NODE && val->node >= i)
+            return bad(err, p, i, "input computed by node", val->node, i - 1);
         bool state = val->kind == ZX_VAL_STATE;
         if (j < n->op->n_state && !state) return bad(err, p, i, "state operand is value", v, j);
     }
@@ -41,16 +42,19 @@ static zmlx_status check_types(const zx_plan *p, int i, zmlx_err *err)
 {
     const zx_node *n = &p->node[i];
     zx_type in[ZX_MAX_IN], out[ZX_MAX_OUT];
-    for (int j = 0; j < n->n_in; j++) in[j] = p->value[n->in[j]].type;
+    for (int j = 0; j < n->n_in; j++)
+        in[j] = p->value[n->in[j]].type;
     zmlx_err why = {0};
     if (n->op->infer(in, &n->attr, out, &why) != ZMLX_OK)
-        return zx_fail(err, why.code, -1, "%s plan, node %d (%s, layer %d): %s", p->what, i, n->op->name, n->layer, why.msg);
+        return zx_fail(err, why.code, -1, "%s plan, node %d (%s, layer %d): %s", p->what, i, n->op->name, n->layer,
+                       why.msg);
     for (int j = 0; j < n->n_out; j++) {
         char a[96], b[96];
         const zx_type *have = &p->value[n->out[j]].type;
         if (!zx_type_equal(have, &out[j]))
-            return zx_fail(err, ZMLX_E_FORMAT, -1, "%s plan, node %d (%s, layer %d): output %d is %s, expected %s", p->what,
-                           i, n->op->name, n->layer, j, zx_type_text(have, a, sizeof a), zx_type_text(&out[j], b, sizeof b));
+            return zx_fail(err, ZMLX_E_FORMAT, -1, "%s plan, node %d (%s, layer %d): output %d is %s, expected %s",
+                           p->what, i, n->op->name, n->layer, j, zx_type_text(have, a, sizeof a),
+                           zx_type_text(&out[j], b, sizeof b));
     }
     return ZMLX_OK;
 }
@@ -65,8 +69,10 @@ static zmlx_status check_states(const zx_plan *p, zmlx_err *err)
         const zx_node *n = &p->node[i];
         for (int j = 0; s == ZMLX_OK && j < n->n_in; j++) {
             if (p->value[n->in[j]].kind != ZX_VAL_STATE) continue;
-            if (j < n->op->n_state) written[n->in[j]] = true;
-            else if (!written[n->in[j]]) s = bad(err, p, i, "reads a cache before it is written: value", n->in[j], -1);
+            if (j < n->op->n_state)
+                written[n->in[j]] = true;
+            else if (!written[n->in[j]])
+                s = bad(err, p, i, "reads a cache before it is written: value", n->in[j], -1);
         }
     }
     zx_free(written);
@@ -80,8 +86,8 @@ zmlx_status zx_plan_verify(const zx_plan *p, zmlx_err *err)
     for (int i = 0; i < p->n_values; i++) {
         const zx_value *v = &p->value[i];
         if (v->type.rank < 1 || v->type.rank > ZX_MAX_RANK)
-            return zx_fail(err, ZMLX_E_FORMAT, -1, "%s plan, value %d: rank %d, expected 1 to %d", p->what, i, v->type.rank,
-                           ZX_MAX_RANK);
+            return zx_fail(err, ZMLX_E_FORMAT, -1, "%s plan, value %d: rank %d, expected 1 to %d", p->what, i,
+                           v->type.rank, ZX_MAX_RANK);
         if (v->kind == ZX_VAL_WEIGHT && !v->weight)
             return zx_fail(err, ZMLX_E_FORMAT, -1, "%s plan, value %d: weight without data", p->what, i);
     }

@@ -29,7 +29,11 @@ static bool is_utf8(const char *s)
 {
     const unsigned char *p = (const unsigned char *)s;
     while (*p) {
-        int n = *p < 0x80 ? 0 : *p >= 0xc2 && *p < 0xe0 ? 1 : *p >= 0xe0 && *p < 0xf0 ? 2 : *p >= 0xf0 && *p < 0xf5 ? 3 : -1;
+        int n = *p < 0x80                 ? 0
+                : *p >= 0xc2 && *p < 0xe0 ? 1
+                : *p >= 0xe0 && *p < 0xf0 ? 2
+                : *p >= 0xf0 && *p < 0xf5 ? 3
+                                          : -1;
         if (n < 0) return false;
         unsigned lo = *p == 0xe0 ? 0xa0 : *p == 0xf0 ? 0x90 : 0x80, hi = *p == 0xed ? 0x9f : *p == 0xf4 ? 0x8f : 0xbf;
         p++;
@@ -41,8 +45,7 @@ static bool is_utf8(const char *s)
 
 static zmlx_status check_options(const zmlx_generate_options *o, zmlx_err *err)
 {
-    if (o->max_tokens < 0)
-        return zx_fail(err, ZMLX_E_ARG, -1, "max_tokens %lld is negative", (long long)o->max_tokens);
+    if (o->max_tokens < 0) return zx_fail(err, ZMLX_E_ARG, -1, "max_tokens %lld is negative", (long long)o->max_tokens);
     if (o->n_stop < 0 || (o->n_stop > 0 && !o->stop)) return zx_fail(err, ZMLX_E_ARG, -1, "%d stop strings", o->n_stop);
     for (int i = 0; i < o->n_stop; i++) {
         if (!o->stop[i] || !*o->stop[i]) return zx_fail(err, ZMLX_E_ARG, -1, "stop string %d is empty", i);
@@ -156,8 +159,10 @@ static zmlx_status decode(gen *g, zmlx_logits logits, zmlx_err *err)
         }
         ZX_TRY(put_token(g, id, err));
         if (st->finish) return ZMLX_OK;
-        if (st->tokens == g->max_tokens) st->finish = "length";
-        else if (g->session->pos >= g->session->model->ctx) st->finish = "context";
+        if (st->tokens == g->max_tokens)
+            st->finish = "length";
+        else if (g->session->pos >= g->session->model->ctx)
+            st->finish = "context";
         if (st->finish) return ZMLX_OK;
         ZX_TRY(zmlx_session_step(g->session, &id, 1, &logits, err));
     }
@@ -170,8 +175,8 @@ static zmlx_status run_prompt(gen *g, const zmlx_tokens *t, zmlx_logits *logits,
     g->stats->prompt_tokens = t->n;
     if (t->n == 0) return zx_fail(err, ZMLX_E_ARG, -1, "the prompt is empty: it has no tokens");
     if (t->n > free_positions)
-        return zx_fail(err, ZMLX_E_LIMIT, -1, "the prompt has %lld tokens, the context has room for %lld", (long long)t->n,
-                       (long long)free_positions);
+        return zx_fail(err, ZMLX_E_LIMIT, -1, "the prompt has %lld tokens, the context has room for %lld",
+                       (long long)t->n, (long long)free_positions);
     double start = zx_now();
     zmlx_status st = zmlx_session_prompt(g->session, t->id, t->n, logits, g->o->progress, g->o->user, err);
     g->stats->prompt_seconds = zx_now() - start;
@@ -199,7 +204,7 @@ zmlx_status zmlx_generate(zmlx_session *s, const char *prompt, size_t len, const
                           zmlx_stats *stats, zmlx_err *err)
 {
     static const zmlx_generate_options defaults;
-    zmlx_stats local;
+    zmlx_stats local = {0};
     gen g = {.session = s, .o = options ? options : &defaults, .stats = stats ? stats : &local, .start = zx_now()};
     *g.stats = (zmlx_stats){.peak_bytes = -1};
     g.max_tokens = g.o->max_tokens ? g.o->max_tokens : DEFAULT_TOKENS;

@@ -11,8 +11,8 @@
 
 enum { DEFAULT_CTX = 4096, DEFAULT_CHUNK = 512, MAX_CHUNK = 8192, DECODE_TOKENS = 8 };
 
-static zmlx_status build_plan(zx_plan **out, const zmlx_model *m, const char *what, int64_t max_tokens, bool with_logits,
-                              zmlx_err *err)
+static zmlx_status build_plan(zx_plan **out, const zmlx_model *m, const char *what, int64_t max_tokens,
+                              bool with_logits, zmlx_err *err)
 {
     *out = zx_plan_create(what, ZX_MIN(max_tokens, m->ctx), m->ctx);
     if (!*out) return zx_fail(err, ZMLX_E_NOMEM, -1, "%s plan", what);
@@ -33,15 +33,16 @@ static zmlx_status find_family(zmlx_model *m, zmlx_err *err)
         size_t used = strlen(known);
         snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "", zx_families[i]->model_type);
     }
-    return zx_fail(err, ZMLX_E_UNSUPPORTED, -1, "%s: model_type '%.64s' is not supported (supported: %s)", m->path, type, known);
+    return zx_fail(err, ZMLX_E_UNSUPPORTED, -1, "%s: model_type '%.64s' is not supported (supported: %s)", m->path,
+                   type, known);
 }
 
 static zmlx_status choose_sizes(zmlx_model *m, const zmlx_model_options *o, zmlx_err *err)
 {
     int64_t ctx = o ? o->ctx : 0, chunk = o ? o->prefill_tokens : 0;
     if (ctx < 0 || chunk < 0 || chunk > MAX_CHUNK)
-        return zx_fail(err, ZMLX_E_ARG, -1, "context %lld or prefill chunk %lld out of range (chunk 1 to %d)", (long long)ctx,
-                       (long long)chunk, MAX_CHUNK);
+        return zx_fail(err, ZMLX_E_ARG, -1, "context %lld or prefill chunk %lld out of range (chunk 1 to %d)",
+                       (long long)ctx, (long long)chunk, MAX_CHUNK);
     if (ctx > m->dims.max_positions)
         return zx_fail(err, ZMLX_E_LIMIT, -1, "context of %lld positions exceeds the model's %lld", (long long)ctx,
                        (long long)m->dims.max_positions);
@@ -72,8 +73,8 @@ static zmlx_status check_vocabulary(const zmlx_model *m, zmlx_err *err)
 {
     int64_t n = zx_tokenizer_size(m->tokenizer);
     if (n <= m->dims.vocab) return ZMLX_OK;
-    return zx_fail(err, ZMLX_E_FORMAT, -1, "%s: tokenizer.json has ids up to %lld, config.json vocab_size is %lld", m->path,
-                   (long long)n - 1, (long long)m->dims.vocab);
+    return zx_fail(err, ZMLX_E_FORMAT, -1, "%s: tokenizer.json has ids up to %lld, config.json vocab_size is %lld",
+                   m->path, (long long)n - 1, (long long)m->dims.vocab);
 }
 
 zmlx_status zmlx_model_open(zmlx_model **out, const char *model, const zmlx_model_options *options, zmlx_err *err)
@@ -105,7 +106,8 @@ zmlx_status zmlx_model_open(zmlx_model **out, const char *model, const zmlx_mode
 void zmlx_model_close(zmlx_model *m)
 {
     if (!m) return;
-    for (int i = 0; i < m->n_retired; i++) zx_plan_destroy(m->retired[i]);
+    for (int i = 0; i < m->n_retired; i++)
+        zx_plan_destroy(m->retired[i]);
     zx_free(m->retired);
     zx_plan_destroy(m->patched);
     zx_plan_destroy(m->prefill);
@@ -170,7 +172,8 @@ void zmlx_tokens_clear(zmlx_tokens *t)
     *t = (zmlx_tokens){0};
 }
 
-zmlx_status zmlx_encode(const zmlx_model *m, const char *text, size_t len, bool add_special, zmlx_tokens *out, zmlx_err *err)
+zmlx_status zmlx_encode(const zmlx_model *m, const char *text, size_t len, bool add_special, zmlx_tokens *out,
+                        zmlx_err *err)
 {
     zx_ids ids = {out->id, out->n, out->capacity};
     zmlx_status s = zx_tokenizer_encode(m->tokenizer, text, len, add_special, &ids, err);
@@ -200,8 +203,8 @@ void zmlx_free(void *p) { zx_free(p); }
 
 /* --- patching --- */
 
-static zmlx_status make_patched(const zmlx_model *m, const zmlx_patch_options *o, zx_plan **out, zmlx_patch_result *result,
-                                zmlx_explain_fn *fn, void *user, zmlx_err *err)
+static zmlx_status make_patched(const zmlx_model *m, const zmlx_patch_options *o, zx_plan **out,
+                                zmlx_patch_result *result, zmlx_explain_fn *fn, void *user, zmlx_err *err)
 {
     const zx_pattern *sel[ZMLX_PATCH_MAX_PATTERNS];
     int n = 0;
@@ -240,10 +243,7 @@ zmlx_status zmlx_model_patch(zmlx_model *m, const zmlx_patch_options *options, z
     return ZMLX_OK;
 }
 
-void zmlx_model_unpatch(zmlx_model *m)
-{
-    retire(m); /* when out of memory it stays patched, which is safe */
-}
+void zmlx_model_unpatch(zmlx_model *m) { retire(m); /* when out of memory it stays patched, which is safe */ }
 
 zmlx_status zmlx_model_explain(const zmlx_model *m, const zmlx_patch_options *options, zmlx_explain_fn *fn, void *user,
                                zmlx_patch_result *result, zmlx_err *err)

@@ -17,8 +17,8 @@ struct zmlx_model {
     zx_dims dims;
     int64_t ctx, prefill_tokens;
     zx_plan *decode, *prefill; /* stock; immutable after open */
-    zx_plan *patched;          /* the current patched decode plan, NULL while unpatched; its max_tokens is the patterns' guard */
-    zx_plan **retired;         /* earlier patched plans that sessions may still use; freed at close */
+    zx_plan *patched; /* the current patched decode plan, NULL while unpatched; its max_tokens is the patterns' guard */
+    zx_plan **retired; /* earlier patched plans that sessions may still use; freed at close */
     int n_retired, cap_retired;
     int64_t *eos;
     int n_eos;

@@ -40,7 +40,8 @@ __attribute__((target("avx512f"))) static uint64_t sum_avx512(const uint8_t *p, 
     for (size_t i = 0; i < n; i += CHUNK)
         for (int k = 0; k < 4; k++)
             a[k] = _mm512_xor_si512(a[k], _mm512_loadu_si512(p + i + 64 * k));
-    return (uint64_t)_mm512_reduce_add_epi64(_mm512_xor_si512(_mm512_xor_si512(a[0], a[1]), _mm512_xor_si512(a[2], a[3])));
+    return (uint64_t)_mm512_reduce_add_epi64(
+        _mm512_xor_si512(_mm512_xor_si512(a[0], a[1]), _mm512_xor_si512(a[2], a[3])));
 }
 #endif
 
@@ -115,7 +116,8 @@ static zmlx_status map_memory(probe *p, zmlx_err *err)
     return ZMLX_OK;
 }
 
-zmlx_status zmlx_probe_bandwidth(const zmlx_model *m, int threads, uint64_t bytes, int rounds, double *out, zmlx_err *err)
+zmlx_status zmlx_probe_bandwidth(const zmlx_model *m, int threads, uint64_t bytes, int rounds, double *out,
+                                 zmlx_err *err)
 {
     *out = 0;
     if (threads < 0 || threads > ZX_TEAM_MAX)
@@ -154,10 +156,12 @@ static int64_t read_number(const char *path, const char *key)
     return v;
 }
 
-/* A container's limit is the memory that there is for us.  Its use counts file pages, which are given back on demand. */
+/* A container's limit is the memory that there is for us.  Its use counts file pages, which are given back on demand.
+ */
 static void apply_limit(zmlx_machine *m)
 {
-    int64_t limit = read_number("/sys/fs/cgroup/memory.max", ""), used = read_number("/sys/fs/cgroup/memory.current", "");
+    int64_t limit = read_number("/sys/fs/cgroup/memory.max", ""),
+            used = read_number("/sys/fs/cgroup/memory.current", "");
     int64_t files = read_number("/sys/fs/cgroup/memory.stat", "file ");
     if (limit < 0) {
         limit = read_number("/sys/fs/cgroup/memory/memory.limit_in_bytes", "");

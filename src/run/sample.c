@@ -24,7 +24,8 @@ static void load(float *out, const zmlx_logits *l, int64_t i, int64_t n)
     }
 }
 
-/* The largest of a full block.  Lanes of their own let the compiler use vectors; which lane finds it does not matter. */
+/* The largest of a full block.  Lanes of their own let the compiler use vectors; which lane finds it does not matter.
+ */
 static float block_max(const float *x, bool *nan)
 {
     float top[LANES];
@@ -92,9 +93,9 @@ double zx_logits_margin(const zmlx_logits *l)
     return first == second ? 0.0 : (double)first - (double)second;
 }
 
-/* exp(x) for x <= 0, without branches so that loops over it become vectors.  exp(x) = 2^k exp(r), r = x - k ln 2 with ln 2 in
- * two parts, |r| < 0.347, and the Taylor series up to r^13, whose rest is below 2^-57.  Adding 1.5 * 2^52 rounds to an integer
- * and leaves it in the low bits. */
+/* exp(x) for x <= 0, without branches so that loops over it become vectors.  exp(x) = 2^k exp(r), r = x - k ln 2 with
+ * ln 2 in two parts, |r| < 0.347, and the Taylor series up to r^13, whose rest is below 2^-57.  Adding 1.5 * 2^52
+ * rounds to an integer and leaves it in the low bits. */
 static inline double exp_negative(double x)
 {
     const double magic = 0x1.8p52;
@@ -141,7 +142,10 @@ static uint64_t mix(uint64_t z)
 }
 
 /* The seed goes through mix first, so that seeds 1, 2, 3 are not shifted copies of one sequence. */
-static double uniform(uint64_t key, uint64_t n) { return (double)(mix(key + (n + 1) * 0x9e3779b97f4a7c15u) >> 11) * 0x1p-53; }
+static double uniform(uint64_t key, uint64_t n)
+{
+    return (double)(mix(key + (n + 1) * 0x9e3779b97f4a7c15u) >> 11) * 0x1p-53;
+}
 
 double zx_sample_uniform(uint64_t seed, uint64_t n) { return uniform(mix(seed), n); }
 
@@ -189,14 +193,17 @@ void zx_sampler_clear(zx_sampler *s)
 
 /* --- filters -----------------------------------------------------------------------------------
  * Every filter keeps a beginning of one list: the vocabulary by falling logit, by rising id among equals.  So the three
- * together are one cut, the last member of the list that is kept.  The list is never sorted: bins by distance from the top
- * tell where the cut is, and only that bin is. */
+ * together are one cut, the last member of the list that is kept.  The list is never sorted: bins by distance from the
+ * top tell where the cut is, and only that bin is. */
 
 enum { BINS = 1024, BINS_PER_UNIT = 16 };
 
 static bool before(const float *x, int32_t a, int32_t b) { return x[a] != x[b] ? x[a] > x[b] : a < b; }
 
-static int bin_of(double depth) { return depth < (double)BINS / BINS_PER_UNIT ? (int)(depth * BINS_PER_UNIT) : BINS - 1; }
+static int bin_of(double depth)
+{
+    return depth < (double)BINS / BINS_PER_UNIT ? (int)(depth * BINS_PER_UNIT) : BINS - 1;
+}
 
 static void sift(const float *x, int32_t *heap, int64_t n, int64_t i)
 {

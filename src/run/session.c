@@ -57,8 +57,8 @@ static zmlx_status check_step(const zmlx_session *s, const int32_t *ids, int64_t
 {
     if (!ids || n < 1) return zx_fail(err, ZMLX_E_ARG, -1, "%lld tokens given, at least 1 is needed", (long long)n);
     if (n > s->model->ctx - s->pos)
-        return zx_fail(err, ZMLX_E_LIMIT, -1, "%lld tokens at position %lld exceed the context of %lld positions", (long long)n,
-                       (long long)s->pos, (long long)s->model->ctx);
+        return zx_fail(err, ZMLX_E_LIMIT, -1, "%lld tokens at position %lld exceed the context of %lld positions",
+                       (long long)n, (long long)s->pos, (long long)s->model->ctx);
     for (int64_t i = 0; i < n; i++)
         if (ids[i] < 0 || ids[i] >= s->model->dims.vocab)
             return zx_fail(err, ZMLX_E_ARG, -1, "token %lld has id %d, the vocabulary has %lld", (long long)i, ids[i],
@@ -101,7 +101,8 @@ zmlx_status zmlx_session_prompt(zmlx_session *s, const int32_t *ids, int64_t n, 
         done += chunk;
         if (progress && !progress(user, done, n)) {
             zmlx_session_reset(s);
-            return zx_fail(err, ZMLX_E_CANCELLED, -1, "stopped after %lld of %lld prompt tokens", (long long)done, (long long)n);
+            return zx_fail(err, ZMLX_E_CANCELLED, -1, "stopped after %lld of %lld prompt tokens", (long long)done,
+                           (long long)n);
         }
     }
     decode(s, ids + done, 1, logits);

@@ -14,10 +14,13 @@
 enum { DEFAULT_TOKENS = 200, DEFAULT_RUNS = 3, MAX_RUNS = 1000, WARM_TOKENS = 5 };
 
 static const char default_prompt[] =
-    "A lighthouse keeper writes a letter to the engineer who will replace him. He describes the lamp and its clockwork, "
+    "A lighthouse keeper writes a letter to the engineer who will replace him. He describes the lamp and its "
+    "clockwork, "
     "the wells of oil in the cellar, and the stairs that must be counted in the dark. He explains how fog changes the "
-    "sound of the horn, why the logbook is kept in two copies, and which of the shutters jams in an easterly wind. Then "
-    "he comes to the part that no manual covers: how to tell, from the way the birds settle on the rail, that a storm is "
+    "sound of the horn, why the logbook is kept in two copies, and which of the shutters jams in an easterly wind. "
+    "Then "
+    "he comes to the part that no manual covers: how to tell, from the way the birds settle on the rail, that a storm "
+    "is "
     "on its way, and what has to be done in the hour before it arrives. The letter continues:";
 
 /* The tokens of one run and the digests of the logits they were chosen from. */
@@ -51,7 +54,8 @@ static zmlx_status count_token(validation *v, zmlx_err *err)
 {
     v->done++;
     if (keep_on(v, 0, 0)) return ZMLX_OK;
-    return zx_fail(err, ZMLX_E_CANCELLED, -1, "cancelled after %lld of %lld tokens", (long long)v->done, (long long)v->all);
+    return zx_fail(err, ZMLX_E_CANCELLED, -1, "cancelled after %lld of %lld tokens", (long long)v->done,
+                   (long long)v->all);
 }
 
 static void note_logits(const zmlx_logits *l, trace *t, int64_t i)
@@ -122,8 +126,14 @@ static zmlx_status timed_run(validation *v, int kind, int run, int order, zmlx_e
     v->decode[kind][run] = seconds[1] > 0 ? (double)(r->max_tokens - 1) / seconds[1] : 0;
     if (v->base_known) compare(v, kind, run);
     v->base_known = true;
-    zmlx_validate_run raw = {.patched = kind, .run = run, .order = order, .prompt_seconds = seconds[0],
-                             .decode_seconds = seconds[1], .ids = t->id, .digest = t->digest, .n = r->max_tokens};
+    zmlx_validate_run raw = {.patched = kind,
+                             .run = run,
+                             .order = order,
+                             .prompt_seconds = seconds[0],
+                             .decode_seconds = seconds[1],
+                             .ids = t->id,
+                             .digest = t->digest,
+                             .n = r->max_tokens};
     if (v->o->run) v->o->run(v->o->user, &raw);
     return ZMLX_OK;
 }
@@ -176,8 +186,12 @@ static zmlx_status read_options(validation *v, zmlx_err *err)
 {
     const zmlx_validate_options *o = v->o;
     zmlx_validate_report *r = v->r;
-    *r = (zmlx_validate_report){.diverged_run = -1, .diverged_token = -1, .diverged_logits_step = -1, .peak_bytes = -1,
-                                .logits_identical = true, .stock_repeats = true};
+    *r = (zmlx_validate_report){.diverged_run = -1,
+                                .diverged_token = -1,
+                                .diverged_logits_step = -1,
+                                .peak_bytes = -1,
+                                .logits_identical = true,
+                                .stock_repeats = true};
     r->max_tokens = o->max_tokens ? o->max_tokens : DEFAULT_TOKENS;
     r->runs = o->runs ? o->runs : DEFAULT_RUNS;
     if (r->max_tokens < 1) return zx_fail(err, ZMLX_E_ARG, -1, "max_tokens %lld is negative", (long long)r->max_tokens);
@@ -256,7 +270,8 @@ static void release(validation *v)
     zmlx_tokens_clear(&v->prompt);
 }
 
-zmlx_status zmlx_validate(zmlx_model *m, const zmlx_validate_options *options, zmlx_validate_report *report, zmlx_err *err)
+zmlx_status zmlx_validate(zmlx_model *m, const zmlx_validate_options *options, zmlx_validate_report *report,
+                          zmlx_err *err)
 {
     static const zmlx_validate_options defaults;
     validation v = {.o = options ? options : &defaults, .r = report};
@@ -264,7 +279,6 @@ zmlx_status zmlx_validate(zmlx_model *m, const zmlx_validate_options *options, z
 
     /* The caller's patched plan is put aside, not retired: the model is afterwards what it was. */
     zx_plan *saved = m->patched;
-    int64_t saved_max = m->patched_max_tokens;
     m->patched = NULL;
     zmlx_status st = read_prompt(&v, m, err);
     if (st == ZMLX_OK) st = prepare(&v, m, err);
@@ -272,6 +286,5 @@ zmlx_status zmlx_validate(zmlx_model *m, const zmlx_validate_options *options, z
     release(&v);
     zx_plan_destroy(m->patched);
     m->patched = saved;
-    m->patched_max_tokens = saved_max;
     return st;
 }

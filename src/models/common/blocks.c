@@ -17,7 +17,8 @@ zmlx_status zx_dims_decoder(zx_dims *out, const zx_config *c, zmlx_err *err)
     ZX_TRY(zx_config_int(c, "head_dim", 2, 512, &out->head_dim, err));
     ZX_TRY(zx_config_int(c, "max_position_embeddings", 1, (int64_t)1 << 32, &out->max_positions, err));
     if (out->heads % out->kv_heads)
-        return zx_fail(err, ZMLX_E_FORMAT, -1, "config.json: num_attention_heads %lld is not a multiple of num_key_value_heads %lld",
+        return zx_fail(err, ZMLX_E_FORMAT, -1,
+                       "config.json: num_attention_heads %lld is not a multiple of num_key_value_heads %lld",
                        (long long)out->heads, (long long)out->kv_heads);
     return ZMLX_OK;
 }
@@ -43,11 +44,18 @@ bool zx_read_bool_or(zx_builder *b, const char *key, bool dflt)
     return v;
 }
 
+bool zx_read_bool(zx_builder *b, const char *key)
+{
+    if (b->status == ZMLX_OK && !zx_config_has(b->config, key))
+        b->status = zx_fail(&b->err, ZMLX_E_FORMAT, -1, "config.json: no %s", key);
+    return zx_read_bool_or(b, key, false);
+}
+
 void zx_refuse_true(zx_builder *b, const char *field)
 {
     if (zx_read_bool_or(b, field, false) && b->status == ZMLX_OK)
-        b->status = zx_fail(&b->err, ZMLX_E_UNSUPPORTED, -1, "config.json: %s is true, which this model_type does not support yet",
-                            field);
+        b->status = zx_fail(&b->err, ZMLX_E_UNSUPPORTED, -1,
+                            "config.json: %s is true, which this model_type does not support yet", field);
 }
 
 /* A linear layer with an ordinary bias would be computed wrongly: mlx-lm adds it, these families have none. */
@@ -56,7 +64,8 @@ static zx_val linear(zx_builder *b, zx_val x, int64_t out, int64_t in, const cha
     char bias[600];
     snprintf(bias, sizeof bias, "%s.%s.bias", prefix, name);
     if (b->status == ZMLX_OK && zx_shards_find(b->shards, bias))
-        b->status = zx_fail(&b->err, ZMLX_E_UNSUPPORTED, -1, "%s: linear biases are not supported for this model_type", bias);
+        b->status =
+            zx_fail(&b->err, ZMLX_E_UNSUPPORTED, -1, "%s: linear biases are not supported for this model_type", bias);
     return zx_qmm(b, x, zx_build_module(b, 2, (int64_t[]){out, in}, "%s.%s", prefix, name));
 }
 
