@@ -18,7 +18,8 @@ static zmlx_status infer(const zx_type *in, const zx_attr *attr, zx_type *out, z
 static void reference(const zx_call *c, const double *const *in, double *const *out)
 {
     int64_t n = c->tokens * zx_type_row(&c->in[0].type);
-    for (int64_t i = 0; i < n; i++) out[0][i] = in[0][i] + in[1][i];
+    for (int64_t i = 0; i < n; i++)
+        out[0][i] = in[0][i] + in[1][i];
 }
 
 /* n: elements per token, type of y + 1 when it differs. */

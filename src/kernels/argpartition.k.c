@@ -27,7 +27,8 @@ static zmlx_status infer(const zx_type *in, const zx_attr *attr, zx_type *out, z
 static void reference(const zx_call *c, const double *const *in, double *const *out)
 {
     int64_t n = c->in[0].type.dim[1], k = c->attr->k;
-    for (int64_t t = 0; t < c->tokens; t++) zx_choose_reference(out[0] + t * k, in[0] + t * n, n, k);
+    for (int64_t t = 0; t < c->tokens; t++)
+        zx_choose_reference(out[0] + t * k, in[0] + t * n, n, k);
 }
 
 /* n: elements per row, different values among them (0 = random). */

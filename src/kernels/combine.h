@@ -5,27 +5,24 @@
 
 #include "kernels/rows.h"
 
-/* y * s rounded to t: what mul_scores stores. */
-ZX_INLINE v16 zx_scored(v16 y, v16 s, zmlx_dtype t) { return v16_round_to(v16_mul(y, s), t); }
-
 /* out[at_out + i] = T(sum over j < k of y[at + j n + i]), float32, j ascending; with scores s[at_s + j] each term is
- * first rounded to the type of the product. */
-ZX_INLINE void zx_sum_experts_any(void *out, int64_t at_out, const void *y, int64_t at, const zx_operand *s, int64_t at_s,
-                                  int64_t k, int64_t n, zmlx_dtype t_out, zmlx_dtype t)
+ * first rounded to the type of the product, which is what mul_scores stores. */
+ZX_INLINE void zx_sum_experts_any(void *out, int64_t at_out, const void *y, int64_t at, const zx_operand *s,
+                                  int64_t at_s, int64_t k, int64_t n, zmlx_dtype t_out, zmlx_dtype t)
 {
     for (int64_t i = 0; i < n; i += 16) {
         v16 sum = v16_zero();
         for (int64_t j = 0; j < k; j++) {
             v16 term = v16_load_any(y, t, at + j * n + i, n - i);
-            if (s) term = zx_scored(term, v16_set(zx_load1(s->data, s->type.dtype, at_s + j)), t_out);
+            if (s) term = v16_round_to(v16_mul(term, v16_set(zx_load1(s->data, s->type.dtype, at_s + j))), t_out);
             sum = j ? v16_add(sum, term) : term;
         }
         v16_store_any(out, t_out, at_out + i, sum, n - i);
     }
 }
 
-ZX_INLINE void zx_sum_experts_same(void *out, int64_t at_out, const void *y, int64_t at, const zx_operand *s, int64_t at_s,
-                                   int64_t k, int64_t n, zmlx_dtype t)
+ZX_INLINE void zx_sum_experts_same(void *out, int64_t at_out, const void *y, int64_t at, const zx_operand *s,
+                                   int64_t at_s, int64_t k, int64_t n, zmlx_dtype t)
 {
     zx_sum_experts_any(out, at_out, y, at, s, at_s, k, n, t, t);
 }
@@ -35,8 +32,10 @@ ZX_INLINE void zx_sum_experts_row(const zx_operand *out, const zx_operand *y, co
 {
     int64_t k = y->type.dim[1], n = y->type.dim[2];
     zmlx_dtype t = y->type.dtype, t_out = out->type.dtype;
-    if (t == t_out) ZX_BY_TYPE(t, zx_sum_experts_same, out->data, token * n, y->data, token * k * n, s, token * k, k, n);
-    else zx_sum_experts_any(out->data, token * n, y->data, token * k * n, s, token * k, k, n, t_out, t);
+    if (t == t_out)
+        ZX_BY_TYPE(t, zx_sum_experts_same, out->data, token * n, y->data, token * k * n, s, token * k, k, n);
+    else
+        zx_sum_experts_any(out->data, token * n, y->data, token * k * n, s, token * k, k, n, t_out, t);
 }
 
 #if ZX_LEVEL == 0

@@ -9,7 +9,8 @@ ZX_RUN(div)(const zx_call *c, int phase, int64_t begin, int64_t end, void *scrat
     bool one = y->type.dim[1] == 1;
     for (int64_t t = begin; t < end; t++)
         for (int64_t i = 0; i < n; i += 16) {
-            v16 d = one ? v16_set(zx_load1(y->data, y->type.dtype, t)) : v16_load_any(y->data, y->type.dtype, t * n + i, n - i);
+            v16 d = one ? v16_set(zx_load1(y->data, y->type.dtype, t))
+                        : v16_load_any(y->data, y->type.dtype, t * n + i, n - i);
             v16 q = v16_div(v16_load_any(x->data, x->type.dtype, t * n + i, n - i), d);
             v16_store_any(out->data, out->type.dtype, t * n + i, q, n - i);
         }
@@ -24,7 +25,8 @@ static zmlx_status infer(const zx_type *in, const zx_attr *attr, zx_type *out, z
     ZX_TRY(zx_need_floats(&in[1], "y", 2, err));
     ZX_REQUIRE(in[0].rank == 2, "x: %s, expected [tokens, n]", zx_type_text(&in[0], text, sizeof text));
     ZX_REQUIRE(in[1].rank == 2 && in[1].dim[0] == in[0].dim[0] && (in[1].dim[1] == 1 || in[1].dim[1] == in[0].dim[1]),
-               "y: %s, expected rows of 1 or %lld elements", zx_type_text(&in[1], text, sizeof text), (long long)in[0].dim[1]);
+               "y: %s, expected rows of 1 or %lld elements", zx_type_text(&in[1], text, sizeof text),
+               (long long)in[0].dim[1]);
     out[0] = in[0];
     out[0].dtype = zx_promote(in[0].dtype, in[1].dtype);
     return ZMLX_OK;
@@ -33,7 +35,8 @@ static zmlx_status infer(const zx_type *in, const zx_attr *attr, zx_type *out, z
 static void reference(const zx_call *c, const double *const *in, double *const *out)
 {
     int64_t n = c->in[0].type.dim[1], m = c->in[1].type.dim[1];
-    for (int64_t i = 0; i < c->tokens * n; i++) out[0][i] = in[0][i] / in[1][m == 1 ? i / n : i];
+    for (int64_t i = 0; i < c->tokens * n; i++)
+        out[0][i] = in[0][i] / in[1][m == 1 ? i / n : i];
 }
 
 /* n: elements per row of x, of y; type of y + 1 when it differs. */

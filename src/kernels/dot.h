@@ -33,7 +33,7 @@
 enum {
     ZX_DOT_ROWS = 16,   /* rows per call of zx_dot_rows */
     ZX_DOT_TOKENS = 64, /* tokens per call, at most */
-    ZX_DOT_DIRECT = 4,  /* up to so many tokens a row is unpacked in registers */
+    ZX_DOT_DIRECT = 4,  /* tokens for which a row is unpacked in registers */
     ZX_DOT_TILE = 3     /* tokens of a register tile; its rows are 4 */
 };
 
@@ -80,12 +80,6 @@ ZX_INLINE int64_t zx_dot_x_bytes(zmlx_dtype x, const zx_type *w)
     int64_t k = zx_type_last(w);
     return zx_dot_planes_bytes(zx_dot_of(x, w), k) + zx_dot_sums(&w->quant, k) * 64;
 }
-ZX_INLINE int64_t zx_dot_panel_row(const zx_mat *m)
-{
-    int64_t blocks = zx_dot_blocks(m->dot, m->k);
-    return blocks * (zx_dot_planes(m->dot) + zx_dot_coded(m->dot)) * 64 + (m->groups + 15) / 16 * 64;
-}
-
 /* Matrix `index` of a stack (0 of a plain matrix). */
 ZX_INLINE zx_mat zx_mat_of(const zx_operand *o, zmlx_dtype x, int64_t index)
 {
@@ -119,11 +113,10 @@ void zx_dot_rows_avx512(const zx_mat *m, int64_t row0, int rows, const uint8_t *
 
 /* Bytes of scratch per thread for rows of these weights, and how many tokens to take together: their prepared vectors
  * should stay in the second-level cache while rows go by. */
-ZX_INLINE size_t zx_dot_scratch(zmlx_dtype x, const zx_type *w)
+ZX_INLINE size_t zx_dot_scratch(const zx_type *w)
 {
-    zx_dot d = zx_dot_of(x, w);
-    int64_t k = zx_type_last(w);
-    return (size_t)(4 * 64 * (zx_dot_blocks(d, k) * (zx_dot_planes(d) + zx_dot_coded(d)) + zx_dot_sums(&w->quant, k)));
+    /* accumulators, biases of 4 rows, their unpacked blocks (at most 40 vectors each) */
+    return (size_t)(64 * (ZX_DOT_TOKENS * 4 + 4 * zx_dot_sums(&w->quant, zx_type_last(w)) + 4 * 40));
 }
 ZX_INLINE int zx_dot_chunk(int64_t x_bytes)
 {

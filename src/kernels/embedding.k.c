@@ -36,8 +36,10 @@ ZX_RUN(embedding)(const zx_call *c, int phase, int64_t begin, int64_t end, void 
     for (int64_t t = begin; t < end; t++) {
         int64_t id = ZX_MIN(ZX_MAX((int64_t)ids[t], 0), rows - 1); /* the session has refused others */
         size_t bytes = (size_t)n * zmlx_dtype_size(table->type.dtype);
-        if (table->type.quant.bits) dequantize(table, id, c->out[0].data, t);
-        else memcpy((char *)c->out[0].data + (size_t)t * bytes, (const char *)table->data + (size_t)id * bytes, bytes);
+        if (table->type.quant.bits)
+            dequantize(table, id, c->out[0].data, t);
+        else
+            memcpy((char *)c->out[0].data + (size_t)t * bytes, (const char *)table->data + (size_t)id * bytes, bytes);
     }
 }
 
@@ -48,8 +50,8 @@ static zmlx_status infer(const zx_type *in, const zx_attr *attr, zx_type *out, z
     char text[96];
     ZX_REQUIRE(in[0].rank == 1 && in[0].dtype == ZMLX_I32, "tokens: %s, expected int32[tokens]",
                zx_type_text(&in[0], text, sizeof text));
-    ZX_REQUIRE(in[1].rank == 2 && in[1].dim[0] > 0 && zx_is_float16_32(in[1].dtype), "table: %s, expected floats [vocab, n]",
-               zx_type_text(&in[1], text, sizeof text));
+    ZX_REQUIRE(in[1].rank == 2 && in[1].dim[0] > 0 && zx_is_float16_32(in[1].dtype),
+               "table: %s, expected floats [vocab, n]", zx_type_text(&in[1], text, sizeof text));
     const zx_quant *q = &in[1].quant;
     ZX_REQUIRE(!q->bits || q->bits == 4 || q->bits == 8, "table has %d bits, expected 4 or 8", q->bits);
     ZX_REQUIRE(!q->bits || (q->group > 0 && q->group % 16 == 0 && in[1].dim[1] % q->group == 0),
@@ -62,7 +64,8 @@ static void reference(const zx_call *c, const double *const *in, double *const *
 {
     int64_t n = c->in[1].type.dim[1];
     for (int64_t t = 0; t < c->tokens; t++)
-        for (int64_t i = 0; i < n; i++) out[0][t * n + i] = in[1][(int64_t)in[0][t] * n + i];
+        for (int64_t i = 0; i < n; i++)
+            out[0][t * n + i] = in[1][(int64_t)in[0][t] * n + i];
 }
 
 /* n: vocabulary, elements per row. */
@@ -76,7 +79,8 @@ static void make_case(const zx_case *k, zx_type *in)
 static void fill(const zx_case *k, const zx_operand *in, uint64_t *rng)
 {
     int32_t *ids = in[0].data;
-    for (int64_t t = 0; t < k->tokens; t++) ids[t] = t ? (int32_t)(zx_random(rng) % (uint64_t)k->n[0]) : (int32_t)k->n[0] - 1;
+    for (int64_t t = 0; t < k->tokens; t++)
+        ids[t] = t ? (int32_t)(zx_random(rng) % (uint64_t)k->n[0]) : (int32_t)k->n[0] - 1;
 }
 
 static const zx_case cases[] = {

@@ -18,7 +18,8 @@ ZX_RUN(exp)(const zx_call *c, int phase, int64_t begin, int64_t end, void *scrat
 static void reference(const zx_call *c, const double *const *in, double *const *out)
 {
     int64_t n = c->tokens * zx_type_row(&c->in[0].type);
-    for (int64_t i = 0; i < n; i++) out[0][i] = exp(in[0][i]);
+    for (int64_t i = 0; i < n; i++)
+        out[0][i] = exp(in[0][i]);
 }
 
 ZX_UNARY_DEF(exp, "y = e^x, element by element", reference, 1.0, 0);

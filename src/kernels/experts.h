@@ -83,9 +83,9 @@ static __attribute__((noinline, unused)) void zx_glu_rows(const zx_mat *gate, co
             }
     }
 }
-ZX_INLINE size_t zx_glu_scratch(zmlx_dtype x, const zx_type *w)
+ZX_INLINE size_t zx_glu_scratch(const zx_type *w)
 {
-    return 2 * ZX_DOT_TOKENS * ZX_DOT_ROWS * sizeof(float) + zx_dot_scratch(x, w);
+    return 2 * ZX_DOT_TOKENS * ZX_DOT_ROWS * sizeof(float) + zx_dot_scratch(w);
 }
 
 ZX_INLINE int64_t zx_row_blocks(const zx_type *w) { return (w->dim[w->rank - 2] + ZX_DOT_ROWS - 1) / ZX_DOT_ROWS; }

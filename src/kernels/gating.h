@@ -23,7 +23,8 @@ ZX_INLINE void zx_softmax_span(float *p, const void *x, int64_t at, int64_t n, z
         v16_store_n(p + i, e, n - i);
     }
     v16 r = v16_set(1.0f / v16_sum(sum));
-    for (int64_t i = 0; i < n; i += 16) v16_store_n(p + i, v16_round_to(v16_mul(v16_load_n(p + i, n - i), r), t), n - i);
+    for (int64_t i = 0; i < n; i += 16)
+        v16_store_n(p + i, v16_round_to(v16_mul(v16_load_n(p + i, n - i), r), t), n - i);
 }
 
 ZX_INLINE void zx_softmax_row(float *p, const void *x, int64_t at, int64_t n, zmlx_dtype t)
@@ -34,11 +35,13 @@ ZX_INLINE void zx_softmax_row(float *p, const void *x, int64_t at, int64_t n, zm
 /* A row as floats, and back with one rounding. */
 ZX_INLINE void zx_widen(float *to, const void *x, zmlx_dtype t, int64_t at, int64_t n)
 {
-    for (int64_t i = 0; i < n; i += 16) v16_store_n(to + i, v16_load_any(x, t, at + i, n - i), n - i);
+    for (int64_t i = 0; i < n; i += 16)
+        v16_store_n(to + i, v16_load_any(x, t, at + i, n - i), n - i);
 }
 ZX_INLINE void zx_narrow(void *out, zmlx_dtype t, int64_t at, const float *from, int64_t n)
 {
-    for (int64_t i = 0; i < n; i += 16) v16_store_any(out, t, at + i, v16_load_n(from + i, n - i), n - i);
+    for (int64_t i = 0; i < n; i += 16)
+        v16_store_any(out, t, at + i, v16_load_n(from + i, n - i), n - i);
 }
 
 /* Integers in the order of the floats; both zeros equal, every NaN above everything. */
@@ -59,10 +62,12 @@ ZX_INLINE void zx_choose(int32_t *idx, const float *p, int64_t n, int k)
         if (have == k && v < key[0]) continue;
         int at = have == k ? 1 : have; /* a full list loses its first entry; else a place opens at the end */
         if (have == k) {
-            for (; at < k && key[at] <= v; at++) key[at - 1] = key[at], idx[at - 1] = idx[at];
+            for (; at < k && key[at] <= v; at++)
+                key[at - 1] = key[at], idx[at - 1] = idx[at];
             at--;
         } else {
-            for (have++; at > 0 && key[at - 1] > v; at--) key[at] = key[at - 1], idx[at] = idx[at - 1];
+            for (have++; at > 0 && key[at - 1] > v; at--)
+                key[at] = key[at - 1], idx[at] = idx[at - 1];
         }
         key[at] = v, idx[at] = (int32_t)i;
     }
@@ -72,7 +77,8 @@ ZX_INLINE void zx_choose(int32_t *idx, const float *p, int64_t n, int k)
 ZX_INLINE float zx_sum_in_order(const float *s, int64_t k)
 {
     float sum = s[0];
-    for (int64_t j = 1; j < k; j++) sum += s[j];
+    for (int64_t j = 1; j < k; j++)
+        sum += s[j];
     return sum;
 }
 
@@ -89,9 +95,12 @@ static inline size_t zx_row_scratch(const zx_call *c) { return (size_t)(zx_type_
 static inline void zx_softmax_reference(const double *x, double *p, int64_t n)
 {
     double m = x[0], sum = 0;
-    for (int64_t i = 1; i < n; i++) m = ZX_MAX(m, x[i]);
-    for (int64_t i = 0; i < n; i++) sum += exp(x[i] - m);
-    for (int64_t i = 0; i < n; i++) p[i] = exp(x[i] - m) / sum;
+    for (int64_t i = 1; i < n; i++)
+        m = ZX_MAX(m, x[i]);
+    for (int64_t i = 0; i < n; i++)
+        sum += exp(x[i] - m);
+    for (int64_t i = 0; i < n; i++)
+        p[i] = exp(x[i] - m) / sum;
 }
 
 /* By repeated search from the top: the greatest value, among equals the highest index. */

@@ -53,7 +53,7 @@ ZX_INLINE v16 v16_neg(v16 a)
 }
 /* To the nearest integer, ties to even. */
 ZX_INLINE v16 v16_round(v16 a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
-/* a * 2^n for integral n within +-300, one rounding, also into and out of the subnormals. */
+/* a * 2^n for integral n within +-250, one rounding, also into and out of the subnormals. */
 ZX_INLINE v16 v16_ldexp(v16 a, v16 n) { return _mm512_scalef_ps(a, n); }
 ZX_INLINE m16 v16_lt(v16 a, v16 b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
 ZX_INLINE m16 v16_isnan(v16 a) { return _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q); }
@@ -99,6 +99,19 @@ ZX_INLINE __m256i zx_pack_bf16(v16 a)
 }
 ZX_INLINE void v16_store_bf16(void *p, v16 a) { _mm256_storeu_si256((__m256i_u *)p, zx_pack_bf16(a)); }
 ZX_INLINE void v16_store_bf16_n(void *p, v16 a, int64_t n) { _mm256_mask_storeu_epi16(p, ZX_LANE_MASK(n), zx_pack_bf16(a)); }
+/* Rounded as by a store, kept as float32. */
+ZX_INLINE v16 v16_round_bf16(v16 a)
+{
+    __m512i u = _mm512_castps_si512(a);
+    __m512i lsb = _mm512_and_si512(_mm512_srli_epi32(u, 16), _mm512_set1_epi32(1));
+    __m512i r = _mm512_add_epi32(u, _mm512_add_epi32(lsb, _mm512_set1_epi32(0x7fff)));
+    r = _mm512_mask_or_epi32(r, v16_isnan(a), u, _mm512_set1_epi32(0x400000));
+    return _mm512_castsi512_ps(_mm512_and_si512(r, _mm512_set1_epi32((int)0xffff0000u)));
+}
+ZX_INLINE v16 v16_round_f16(v16 a)
+{
+    return _mm512_cvtph_ps(_mm512_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
 ZX_INLINE __m256i zx_pack_f16(v16 a) { return _mm512_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 ZX_INLINE void v16_store_f16(void *p, v16 a) { _mm256_storeu_si256((__m256i_u *)p, zx_pack_f16(a)); }
 ZX_INLINE void v16_store_f16_n(void *p, v16 a, int64_t n) { _mm256_mask_storeu_epi16(p, ZX_LANE_MASK(n), zx_pack_f16(a)); }
@@ -131,9 +144,7 @@ ZX_INLINE v16i v16i_load_n(const void *p, int64_t n) { return _mm512_maskz_loadu
 /* Lane l: table[idx[l] mod 16], table[idx[l] mod 32]. */
 ZX_INLINE v16 v16_lookup(v16 table, v16i idx) { return _mm512_permutexvar_ps(idx, table); }
 ZX_INLINE w32 w32_lookup(w32 table, w32 idx) { return _mm512_permutexvar_epi16(idx, table); }
-/* Logical shift of each 16-bit lane by 4, 8 or 12.  A high product, because shifts compete with table look-ups for
- * execution units and multiplications do not. */
-ZX_INLINE w32 w32_shr(w32 a, int s) { return _mm512_mulhi_epu16(a, _mm512_set1_epi16((short)(1 << (16 - s)))); }
+ZX_INLINE w32 w32_shr(w32 a, int s) { return _mm512_srli_epi16(a, (unsigned)s); } /* each 16-bit lane, logical */
 /* Every second element of a followed by b, from the first (odd = 0) or the second (odd = 1) on. */
 ZX_INLINE v16 v16_deal(v16 a, v16 b, int odd)
 {
@@ -160,7 +171,8 @@ ZX_INLINE v16 v16_sums(const v16 a[16])
     v16 w = _mm512_add_ps(_mm512_shuffle_ps(c[2], c[3], 0x44), _mm512_shuffle_ps(c[2], c[3], 0xee));
     return _mm512_add_ps(_mm512_shuffle_ps(u, w, 0x88), _mm512_shuffle_ps(u, w, 0xdd));
 }
-ZX_INLINE void zx_prefetch(const void *p) { _mm_prefetch((const char *)p, _MM_HINT_T0); }
+/* Keep a vector in a register: a compiler may otherwise load it again for each use. */
+#define ZX_KEEP(v) __asm__("" : "+v"(v))
 
 #else /* plain C */
 
@@ -259,6 +271,8 @@ ZX_INLINE v16 v16_load_f16_n(const void *p, int64_t n)
 }
 ZX_INLINE v16 v16_load_f16(const void *p) { return v16_load_f16_n(p, 16); }
 ZX_INLINE v16 v16_load_u8(const void *p) { ZX_MAP(v16, (float)((const uint8_t *)p)[l_]); }
+ZX_INLINE v16 v16_round_bf16(v16 a) { ZX_MAP(v16, zx_bf16_to_f32(zx_f32_to_bf16(a.v[l_]))); }
+ZX_INLINE v16 v16_round_f16(v16 a) { ZX_MAP(v16, zx_f16_to_f32(zx_f32_to_f16(a.v[l_]))); }
 ZX_INLINE void v16_store_bf16_n(void *p, v16 a, int64_t n)
 {
     uint16_t h[16];
@@ -340,10 +354,16 @@ ZX_INLINE w32 w32_deal(w32 a, w32 b, int odd)
     return r;
 }
 ZX_INLINE v16 v16_sums(const v16 a[16]) { ZX_MAP(v16, v16_sum(a[l_])); }
-ZX_INLINE void zx_prefetch(const void *p) { __builtin_prefetch(p); }
+#define ZX_KEEP(v) ((void)(v))
 #endif
 
 /* --- the same at every level ------------------------------------------------------------------ */
+
+/* Ask for the cache line `ahead` bytes beyond p, which need not lie in any object. */
+ZX_INLINE void zx_prefetch(const void *p, int64_t ahead)
+{
+    __builtin_prefetch((const void *)((uintptr_t)p + (uintptr_t)ahead));
+}
 
 /* 16 (or the first n) elements of a float tensor as float32, and back with one rounding. */
 ZX_INLINE v16 v16_load_any(const void *p, zmlx_dtype t, int64_t i, int64_t n)
@@ -361,14 +381,7 @@ ZX_INLINE void v16_store_any(void *p, zmlx_dtype t, int64_t i, v16 a, int64_t n)
 /* Round to type t and widen again: a rounding point inside a fused kernel. */
 ZX_INLINE v16 v16_round_to(v16 a, zmlx_dtype t)
 {
-    if (t == ZMLX_F32) return a;
-    uint16_t h[16];
-    if (t == ZMLX_BF16) {
-        v16_store_bf16(h, a);
-        return v16_load_bf16(h);
-    }
-    v16_store_f16(h, a);
-    return v16_load_f16(h);
+    return t == ZMLX_F32 ? a : t == ZMLX_BF16 ? v16_round_bf16(a) : v16_round_f16(a);
 }
 ZX_INLINE float zx_round_to(float a, zmlx_dtype t)
 {

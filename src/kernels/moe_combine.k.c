@@ -5,9 +5,11 @@
 ZX_RUN(moe_combine)(const zx_call *c, int phase, int64_t begin, int64_t end, void *scratch)
 {
     (void)phase, (void)scratch;
-    for (int64_t t = begin; t < end; t++) zx_sum_experts_row(&c->out[0], &c->in[0], &c->in[1], t);
+    for (int64_t t = begin; t < end; t++)
+        zx_sum_experts_row(&c->out[0], &c->in[0], &c->in[1], t);
 #ifdef ZX_TEST_WRONG_KERNEL /* build/zmlx-wrong: a kernel that is wrong on purpose, for `validate` to find */
-    for (int64_t t = begin; t < end; t++) v16_store((float *)c->out[0].data + t * c->out[0].type.dim[1] / 2, v16_zero());
+    for (int64_t t = begin; t < end; t++)
+        v16_store((float *)c->out[0].data + t * c->out[0].type.dim[1] / 2, v16_zero());
 #endif
 }
 
@@ -27,7 +29,8 @@ static void reference(const zx_call *c, const double *const *in, double *const *
     for (int64_t i = 0; i < c->tokens * n; i++) {
         int64_t first = i / n * k;
         out[0][i] = 0;
-        for (int64_t j = first; j < first + k; j++) out[0][i] += in[0][j * n + i % n] * in[1][j];
+        for (int64_t j = first; j < first + k; j++)
+            out[0][i] += in[0][j * n + i % n] * in[1][j];
     }
 }
 

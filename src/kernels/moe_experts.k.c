@@ -52,7 +52,7 @@ static zmlx_status infer(const zx_type *in, const zx_attr *attr, zx_type *out, z
 static int64_t tasks(const zx_call *c, int phase) { return zx_experts_tasks(c, phase, &c->in[3]); }
 static bool uneven(const zx_call *c, int phase) { return phase == 1 && c->tokens > 1; }
 static size_t shared(const zx_call *c) { return zx_experts_shared(c, &c->in[3]); }
-static size_t scratch_bytes(const zx_call *c) { return zx_glu_scratch(c->in[0].type.dtype, &c->in[1].type); }
+static size_t scratch_bytes(const zx_call *c) { return zx_glu_scratch(&c->in[1].type); }
 
 static void reference(const zx_call *c, const double *const *in, double *const *out)
 {

@@ -1,6 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 #include "kernels/combine.h"
 
+ZX_INLINE void span(void *out, const void *y, int64_t at, int64_t n, v16 score, zmlx_dtype t_out, zmlx_dtype t)
+{
+    for (int64_t i = at; i < at + n; i += 16)
+        v16_store_any(out, t_out, i, v16_mul(v16_load_any(y, t, i, at + n - i), score), at + n - i);
+}
+
+ZX_INLINE void span_same(void *out, const void *y, int64_t at, int64_t n, v16 score, zmlx_dtype t)
+{
+    span(out, y, at, n, score, t, t);
+}
+
 ZX_RUN(mul_scores)(const zx_call *c, int phase, int64_t begin, int64_t end, void *scratch)
 {
     (void)phase, (void)scratch;
@@ -8,10 +19,10 @@ ZX_RUN(mul_scores)(const zx_call *c, int phase, int64_t begin, int64_t end, void
     int64_t n = y->type.dim[2];
     for (int64_t r = begin; r < end; r++) {
         v16 score = v16_set(zx_load1(s->data, s->type.dtype, r));
-        for (int64_t i = 0; i < n; i += 16) {
-            v16 a = zx_scored(v16_load_any(y->data, y->type.dtype, r * n + i, n - i), score, out->type.dtype);
-            v16_store_any(out->data, out->type.dtype, r * n + i, a, n - i);
-        }
+        if (y->type.dtype == out->type.dtype)
+            ZX_BY_TYPE(y->type.dtype, span_same, out->data, y->data, r * n, n, score);
+        else
+            span(out->data, y->data, r * n, n, score, out->type.dtype, y->type.dtype);
     }
 }
 
@@ -35,7 +46,8 @@ static int64_t tasks(const zx_call *c, int phase)
 static void reference(const zx_call *c, const double *const *in, double *const *out)
 {
     int64_t k = c->in[0].type.dim[1], n = c->in[0].type.dim[2];
-    for (int64_t i = 0; i < c->tokens * k * n; i++) out[0][i] = in[0][i] * in[1][i / n];
+    for (int64_t i = 0; i < c->tokens * k * n; i++)
+        out[0][i] = in[0][i] * in[1][i / n];
 }
 
 /* n: k, elements, type of the scores + 1 when it differs. */

@@ -31,8 +31,10 @@ ZX_INLINE void zx_rms_norm_same(void *out, const void *x, int64_t at, const void
 ZX_INLINE void zx_rms_norm_row(void *out, const void *x, zmlx_dtype t, int64_t at, const void *w, zmlx_dtype t_w,
                                int64_t n, float eps)
 {
-    if (t == t_w) ZX_BY_TYPE(t, zx_rms_norm_same, out, x, at, w, n, eps);
-    else zx_rms_norm_span(out, x, at, w, n, eps, zx_promote(t, t_w), t_w, t);
+    if (t == t_w)
+        ZX_BY_TYPE(t, zx_rms_norm_same, out, x, at, w, n, eps);
+    else
+        zx_rms_norm_span(out, x, at, w, n, eps, zx_promote(t, t_w), t_w, t);
 }
 
 #if ZX_LEVEL == 0
@@ -41,21 +43,25 @@ static inline zmlx_status zx_rms_norm_infer(const zx_type *x, const zx_type *w, 
 {
     char text[96];
     ZX_TRY(zx_need_floats(x, "x", 2, err));
-    ZX_REQUIRE(w->rank == 1 && zx_is_float16_32(w->dtype) && !w->quant.bits, "weight: %s, expected a plain vector of floats",
-               zx_type_text(w, text, sizeof text));
-    ZX_REQUIRE(w->dim[0] > 0 && zx_type_row(x) % w->dim[0] == 0, "x has %lld elements per token, not a multiple of the weight's %lld",
-               (long long)zx_type_row(x), (long long)w->dim[0]);
+    ZX_REQUIRE(w->rank == 1 && zx_is_float16_32(w->dtype) && !w->quant.bits,
+               "weight: %s, expected a plain vector of floats", zx_type_text(w, text, sizeof text));
+    ZX_REQUIRE(w->dim[0] > 0 && zx_type_row(x) % w->dim[0] == 0,
+               "x has %lld elements per token, not a multiple of the weight's %lld", (long long)zx_type_row(x),
+               (long long)w->dim[0]);
     *out = *x;
     out->dtype = zx_promote(x->dtype, w->dtype);
     return ZMLX_OK;
 }
 
-static inline void zx_rms_norm_reference(const double *x, const double *w, double *out, int64_t rows, int64_t n, double eps)
+static inline void zx_rms_norm_reference(const double *x, const double *w, double *out, int64_t rows, int64_t n,
+                                         double eps)
 {
     for (int64_t r = 0; r < rows; r++) {
         double ss = 0;
-        for (int64_t i = 0; i < n; i++) ss += x[r * n + i] * x[r * n + i];
-        for (int64_t i = 0; i < n; i++) out[r * n + i] = w[i] * x[r * n + i] / sqrt(ss / (double)n + eps);
+        for (int64_t i = 0; i < n; i++)
+            ss += x[r * n + i] * x[r * n + i];
+        for (int64_t i = 0; i < n; i++)
+            out[r * n + i] = w[i] * x[r * n + i] / sqrt(ss / (double)n + eps);
     }
 }
 #endif

@@ -51,7 +51,7 @@ static size_t shared(const zx_call *c)
 
 static size_t scratch_bytes(const zx_call *c)
 {
-    return ZX_DOT_TOKENS * ZX_DOT_ROWS * sizeof(float) + zx_dot_scratch(c->in[0].type.dtype, &c->in[1].type);
+    return ZX_DOT_TOKENS * ZX_DOT_ROWS * sizeof(float) + zx_dot_scratch(&c->in[1].type);
 }
 
 static void reference(const zx_call *c, const double *const *in, double *const *out)

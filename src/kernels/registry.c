@@ -12,8 +12,10 @@ const zx_kernel_def *zx_kernel_find(const char *name)
         size_t mid = (lo + hi) / 2;
         int c = strcmp(name, zx_kernels[mid]->name);
         if (c == 0) return zx_kernels[mid];
-        if (c < 0) hi = mid;
-        else lo = mid + 1;
+        if (c < 0)
+            hi = mid;
+        else
+            lo = mid + 1;
     }
     return NULL;
 }

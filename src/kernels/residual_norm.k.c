@@ -30,7 +30,8 @@ static int64_t tasks(const zx_call *c, int phase)
 static void reference(const zx_call *c, const double *const *in, double *const *out)
 {
     int64_t n = c->tokens * zx_type_row(&c->in[0].type);
-    for (int64_t i = 0; i < n; i++) out[0][i] = in[0][i] + in[1][i];
+    for (int64_t i = 0; i < n; i++)
+        out[0][i] = in[0][i] + in[1][i];
     zx_rms_norm_reference(out[0], in[2], out[1], tasks(c, 0), c->in[2].type.dim[0], (double)c->attr->eps);
 }
 

@@ -29,7 +29,8 @@ static size_t scratch_bytes(const zx_call *c) { return (size_t)(3 * zx_rope_stri
 static void reference(const zx_call *c, const double *const *in, double *const *out)
 {
     int64_t row = zx_type_row(&c->in[0].type), n = row / c->attr->heads;
-    for (int64_t i = 0; i < c->tokens * row; i += n) zx_rope_reference(in[0] + i, out[0] + i, n, c->attr, c->pos + i / row);
+    for (int64_t i = 0; i < c->tokens * row; i += n)
+        zx_rope_reference(in[0] + i, out[0] + i, n, c->attr, c->pos + i / row);
 }
 
 /* n: elements per head. */

@@ -7,16 +7,19 @@
 #include "kernels/lanes.h"
 
 /* Call fn(..., t) with t a constant, so that the choice between types is made once and not per element. */
-#define ZX_BY_TYPE(t, fn, ...)                                                                     \
-    do {                                                                                           \
-        if ((t) == ZMLX_BF16) fn(__VA_ARGS__, ZMLX_BF16);                                          \
-        else if ((t) == ZMLX_F16) fn(__VA_ARGS__, ZMLX_F16);                                       \
-        else fn(__VA_ARGS__, ZMLX_F32);                                                            \
+#define ZX_BY_TYPE(t, fn, ...)                                                                                         \
+    do {                                                                                                               \
+        if ((t) == ZMLX_BF16)                                                                                          \
+            fn(__VA_ARGS__, ZMLX_BF16);                                                                                \
+        else if ((t) == ZMLX_F16)                                                                                      \
+            fn(__VA_ARGS__, ZMLX_F16);                                                                                 \
+        else                                                                                                           \
+            fn(__VA_ARGS__, ZMLX_F32);                                                                                 \
     } while (0)
 
 /* out = x + y over elements [from, to), one rounding to t_out. */
-ZX_INLINE void zx_add_any(void *out, const void *x, const void *y, int64_t from, int64_t to, zmlx_dtype t_out, zmlx_dtype t_y,
-                          zmlx_dtype t)
+ZX_INLINE void zx_add_any(void *out, const void *x, const void *y, int64_t from, int64_t to, zmlx_dtype t_out,
+                          zmlx_dtype t_y, zmlx_dtype t)
 {
     for (int64_t i = from; i < to; i += 16)
         v16_store_any(out, t_out, i, v16_add(v16_load_any(x, t, i, to - i), v16_load_any(y, t_y, i, to - i)), to - i);
@@ -30,8 +33,10 @@ ZX_INLINE void zx_add_same(void *out, const void *x, const void *y, int64_t from
 ZX_INLINE void zx_add_span(const zx_operand *out, const zx_operand *x, const zx_operand *y, int64_t from, int64_t to)
 {
     zmlx_dtype t = x->type.dtype, t_y = y->type.dtype;
-    if (t == t_y) ZX_BY_TYPE(t, zx_add_same, out->data, x->data, y->data, from, to);
-    else zx_add_any(out->data, x->data, y->data, from, to, zx_promote(t, t_y), t_y, t);
+    if (t == t_y)
+        ZX_BY_TYPE(t, zx_add_same, out->data, x->data, y->data, from, to);
+    else
+        zx_add_any(out->data, x->data, y->data, from, to, zx_promote(t, t_y), t_y, t);
 }
 
 #if ZX_LEVEL == 0
@@ -64,7 +69,8 @@ static inline zmlx_status zx_need_same_shape(const zx_type *a, const char *a_nam
 {
     char a_text[96], b_text[96];
     bool same = a->rank == b->rank;
-    for (int i = 0; same && i < a->rank; i++) same = a->dim[i] == b->dim[i];
+    for (int i = 0; same && i < a->rank; i++)
+        same = a->dim[i] == b->dim[i];
     ZX_REQUIRE(same, "%s is %s but %s is %s", a_name, zx_type_text(a, a_text, sizeof a_text), b_name,
                zx_type_text(b, b_text, sizeof b_text));
     return ZMLX_OK;

@@ -95,6 +95,8 @@ HOT void add_values(const zmlx_dtype t, const int rows, const int nv, bool full,
         for (int i = 0; i < nv; i++) acc[r * nv + i] = v16_load(o + r * part + 16 * i);
     for (int64_t j = 0; j < n; j++) {
         v16 x[8];
+        /* Rows are far apart, so the hardware does not see the next strip coming. */
+        zx_prefetch(v, (j + STRIP) * dim * size);
         for (int i = 0; i < nv; i++) x[i] = v16_load_any(v + j * dim * size, t, 16 * i, full ? 16 : left - 16 * i);
         for (int r = 0; r < rows; r++) {
             v16 w = v16_set(p[SPLIT * r + j]);

@@ -4,7 +4,8 @@
 ZX_RUN(sum_experts)(const zx_call *c, int phase, int64_t begin, int64_t end, void *scratch)
 {
     (void)phase, (void)scratch;
-    for (int64_t t = begin; t < end; t++) zx_sum_experts_row(&c->out[0], &c->in[0], NULL, t);
+    for (int64_t t = begin; t < end; t++)
+        zx_sum_experts_row(&c->out[0], &c->in[0], NULL, t);
 }
 
 #if ZX_LEVEL == 0
@@ -21,7 +22,8 @@ static void reference(const zx_call *c, const double *const *in, double *const *
     int64_t k = c->in[0].type.dim[1], n = c->in[0].type.dim[2];
     for (int64_t i = 0; i < c->tokens * n; i++) {
         out[0][i] = 0;
-        for (int64_t j = 0; j < k; j++) out[0][i] += in[0][(i / n * k + j) * n + i % n];
+        for (int64_t j = 0; j < k; j++)
+            out[0][i] += in[0][(i / n * k + j) * n + i % n];
     }
 }
 

@@ -18,7 +18,8 @@ static zmlx_status infer(const zx_type *in, const zx_attr *attr, zx_type *out, z
     (void)attr;
     char text[96];
     ZX_TRY(zx_need_floats(&in[0], "x", 2, err));
-    ZX_REQUIRE(in[0].rank == 2 && in[0].dim[1] > 0, "x: %s, expected [tokens, k]", zx_type_text(&in[0], text, sizeof text));
+    ZX_REQUIRE(in[0].rank == 2 && in[0].dim[1] > 0, "x: %s, expected [tokens, k]",
+               zx_type_text(&in[0], text, sizeof text));
     out[0] = zx_type_make(in[0].dtype, 2, in[0].dim[0], (int64_t)1);
     return ZMLX_OK;
 }
@@ -28,7 +29,8 @@ static void reference(const zx_call *c, const double *const *in, double *const *
     int64_t k = c->in[0].type.dim[1];
     for (int64_t t = 0; t < c->tokens; t++) {
         out[0][t] = 0;
-        for (int64_t j = 0; j < k; j++) out[0][t] += in[0][t * k + j];
+        for (int64_t j = 0; j < k; j++)
+            out[0][t] += in[0][t * k + j];
     }
 }
 

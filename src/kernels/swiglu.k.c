@@ -24,7 +24,8 @@ static zmlx_status infer(const zx_type *in, const zx_attr *attr, zx_type *out, z
     ZX_TRY(zx_need_floats(&in[0], "gate", 2, err));
     ZX_TRY(zx_need_floats(&in[1], "up", 2, err));
     ZX_TRY(zx_need_same_shape(&in[0], "gate", &in[1], "up", err));
-    ZX_REQUIRE(in[0].dtype == in[1].dtype, "gate is %s but up is %s", zmlx_dtype_name(in[0].dtype), zmlx_dtype_name(in[1].dtype));
+    ZX_REQUIRE(in[0].dtype == in[1].dtype, "gate is %s but up is %s", zmlx_dtype_name(in[0].dtype),
+               zmlx_dtype_name(in[1].dtype));
     out[0] = in[0];
     return ZMLX_OK;
 }
@@ -39,13 +40,15 @@ static int64_t tasks(const zx_call *c, int phase)
 static void reference(const zx_call *c, const double *const *in, double *const *out)
 {
     int64_t n = c->tokens * zx_type_row(&c->in[0].type);
-    for (int64_t i = 0; i < n; i++) out[0][i] = in[0][i] / (1 + exp(-in[0][i])) * in[1][i];
+    for (int64_t i = 0; i < n; i++)
+        out[0][i] = in[0][i] / (1 + exp(-in[0][i])) * in[1][i];
 }
 
 /* n: experts per token (0 = none), elements. */
 static void make_case(const zx_case *k, zx_type *in)
 {
-    in[0] = k->n[0] ? zx_type_make(k->dtype, 3, ZX_TOKENS, k->n[0], k->n[1]) : zx_type_make(k->dtype, 2, ZX_TOKENS, k->n[1]);
+    in[0] = k->n[0] ? zx_type_make(k->dtype, 3, ZX_TOKENS, k->n[0], k->n[1])
+                    : zx_type_make(k->dtype, 2, ZX_TOKENS, k->n[1]);
     in[1] = in[0];
 }
 
@@ -65,7 +68,7 @@ const zx_kernel_def zx_kernel_swiglu = {
     .tasks = tasks,
     .run = ZX_RUNS(swiglu),
     .reference = reference,
-    .tol_ulp = 5,      /* five roundings to T on the way */
+    .tol_ulp = 5,       /* five roundings to T on the way */
     .tol_row_ulp = 0.5, /* float16: e^|x| overflows beyond 11, and silu is then 0 */
     .make_case = make_case,
     .cases = cases,

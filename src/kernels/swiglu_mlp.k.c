@@ -37,7 +37,7 @@ static zmlx_status infer(const zx_type *in, const zx_attr *attr, zx_type *out, z
 }
 
 static int64_t tasks(const zx_call *c, int phase) { return phase == 0 ? c->tokens : zx_row_blocks(&c->in[1].type); }
-static size_t scratch_bytes(const zx_call *c) { return zx_glu_scratch(c->in[0].type.dtype, &c->in[1].type); }
+static size_t scratch_bytes(const zx_call *c) { return zx_glu_scratch(&c->in[1].type); }
 
 static size_t shared(const zx_call *c)
 {

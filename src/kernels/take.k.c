@@ -19,7 +19,8 @@ static zmlx_status infer(const zx_type *in, const zx_attr *attr, zx_type *out, z
     (void)attr;
     char text[96];
     ZX_TRY(zx_need_floats(&in[0], "x", 2, err));
-    ZX_REQUIRE(in[0].rank == 2 && in[0].dim[1] > 0, "x: %s, expected [tokens, n]", zx_type_text(&in[0], text, sizeof text));
+    ZX_REQUIRE(in[0].rank == 2 && in[0].dim[1] > 0, "x: %s, expected [tokens, n]",
+               zx_type_text(&in[0], text, sizeof text));
     ZX_REQUIRE(in[1].rank == 2 && in[1].dtype == ZMLX_I32 && in[1].dim[0] == in[0].dim[0],
                "idx: %s, expected int32[tokens, k]", zx_type_text(&in[1], text, sizeof text));
     out[0] = zx_type_make(in[0].dtype, 2, in[0].dim[0], in[1].dim[1]);
@@ -29,7 +30,8 @@ static zmlx_status infer(const zx_type *in, const zx_attr *attr, zx_type *out, z
 static void reference(const zx_call *c, const double *const *in, double *const *out)
 {
     int64_t n = c->in[0].type.dim[1], k = c->in[1].type.dim[1];
-    for (int64_t i = 0; i < c->tokens * k; i++) out[0][i] = in[0][i / k * n + (int64_t)in[1][i]];
+    for (int64_t i = 0; i < c->tokens * k; i++)
+        out[0][i] = in[0][i / k * n + (int64_t)in[1][i]];
 }
 
 /* n: elements per row, k. */
@@ -41,7 +43,8 @@ static void make_case(const zx_case *k, zx_type *in)
 
 static void fill(const zx_case *k, const zx_operand *in, uint64_t *rng)
 {
-    for (int64_t i = 0; i < k->tokens * k->n[1]; i++) ((int32_t *)in[1].data)[i] = (int32_t)(zx_random(rng) % (uint64_t)k->n[0]);
+    for (int64_t i = 0; i < k->tokens * k->n[1]; i++)
+        ((int32_t *)in[1].data)[i] = (int32_t)(zx_random(rng) % (uint64_t)k->n[0]);
 }
 
 static const zx_case cases[] = {

@@ -18,7 +18,8 @@ ZX_RUN(tanh)(const zx_call *c, int phase, int64_t begin, int64_t end, void *scra
 static void reference(const zx_call *c, const double *const *in, double *const *out)
 {
     int64_t n = c->tokens * zx_type_row(&c->in[0].type);
-    for (int64_t i = 0; i < n; i++) out[0][i] = tanh(in[0][i]);
+    for (int64_t i = 0; i < n; i++)
+        out[0][i] = tanh(in[0][i]);
 }
 
 ZX_UNARY_DEF(tanh, "y = tanh x, element by element", reference, 2.0, 0);

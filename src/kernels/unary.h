@@ -29,28 +29,31 @@ static inline zmlx_status zx_unary_infer(const zx_type *in, const zx_attr *attr,
 }
 
 /* n[0]: elements per token. */
-static inline void zx_unary_case(const zx_case *k, zx_type *in) { in[0] = zx_type_make(k->dtype, 2, ZX_TOKENS, k->n[0]); }
+static inline void zx_unary_case(const zx_case *k, zx_type *in)
+{
+    in[0] = zx_type_make(k->dtype, 2, ZX_TOKENS, k->n[0]);
+}
 
 static const zx_case zx_unary_cases[] = {
-    {.tokens = 1, .n = {16}, .dtype = ZMLX_F32},  {.tokens = 1, .n = {2048}, .dtype = ZMLX_BF16},
-    {.tokens = 5, .n = {33}, .dtype = ZMLX_F16},  {.tokens = 7, .n = {1000}, .dtype = ZMLX_F32},
+    {.tokens = 1, .n = {16}, .dtype = ZMLX_F32}, {.tokens = 1, .n = {2048}, .dtype = ZMLX_BF16},
+    {.tokens = 5, .n = {33}, .dtype = ZMLX_F16}, {.tokens = 7, .n = {1000}, .dtype = ZMLX_F32},
     {.tokens = 9, .n = {7}, .dtype = ZMLX_BF16},
 };
 
-#define ZX_UNARY_DEF(ident, doc_, reference_, tol, tol_row)                                               \
-    const zx_kernel_def zx_kernel_##ident = {.name = #ident,                                       \
-                                             .doc = doc_,                                          \
-                                             .n_in = 1,                                            \
-                                             .n_out = 1,                                           \
-                                             .infer = zx_unary_infer,                              \
-                                             .phases = 1,                                          \
-                                             .tasks = zx_tasks_tokens,                             \
-                                             .run = ZX_RUNS(ident),                                \
-                                             .reference = reference_,                              \
-                                             .tol_ulp = tol,                                       \
-                                             .tol_row_ulp = tol_row,                               \
-                                             .make_case = zx_unary_case,                           \
-                                             .cases = zx_unary_cases,                              \
+#define ZX_UNARY_DEF(ident, doc_, reference_, tol, tol_row)                                                            \
+    const zx_kernel_def zx_kernel_##ident = {.name = #ident,                                                           \
+                                             .doc = doc_,                                                              \
+                                             .n_in = 1,                                                                \
+                                             .n_out = 1,                                                               \
+                                             .infer = zx_unary_infer,                                                  \
+                                             .phases = 1,                                                              \
+                                             .tasks = zx_tasks_tokens,                                                 \
+                                             .run = ZX_RUNS(ident),                                                    \
+                                             .reference = reference_,                                                  \
+                                             .tol_ulp = tol,                                                           \
+                                             .tol_row_ulp = tol_row,                                                   \
+                                             .make_case = zx_unary_case,                                               \
+                                             .cases = zx_unary_cases,                                                  \
                                              .n_cases = ZX_COUNT(zx_unary_cases)}
 #endif
 

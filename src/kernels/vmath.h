@@ -182,7 +182,8 @@ ZX_INLINE double zx_log2(double x)
     int k = (int)((int64_t)d >> 52);
     double m = zx_bits_f64(u - (d & 0xfff0000000000000)), s = (m - 1.0) / (m + 1.0), s2 = s * s;
     double q = 1.0 / 21; /* ln m = 2 (s + s^3/3 + s^5/5 + ...), |s| < 0.172 */
-    for (int i = 19; i >= 3; i -= 2) q = fma(q, s2, 1.0 / i);
+    for (int i = 19; i >= 3; i -= 2)
+        q = fma(q, s2, 1.0 / i);
     double ln = fma(2.0 * s * s2, q, 2.0 * s);
     return fma(ln, 0x1.71547652b82fep+0, k);
 }
