@@ -85,17 +85,19 @@ def synth(zmlx, folder, preset, bits, group, layers, seed, dtype):
 
 
 def widen(model):
-    wide = lambda x: x.astype(mx.float32) if x.dtype in (mx.bfloat16, mx.float16) else x
-    model.apply(wide)
+    model.apply(lambda x: x.astype(mx.float32) if x.dtype in (mx.bfloat16, mx.float16) else x)
     return model
 
 
 def by_mlx(folder, prompt, wanted):
     """Logits of the wanted positions, and the token chosen after the prompt and each step."""
     model = widen(load_model(Path(folder))[0])
-    row = lambda tokens, cache: np.array(model(mx.array([tokens]), cache=cache)[0, -1].astype(mx.float32))
-    kept = {}
     cache = make_prompt_cache(model)
+    kept = {}
+
+    def row(tokens, cache):
+        return np.array(model(mx.array([tokens]), cache=cache)[0, -1])
+
     first = 0
     if wanted[0] > 64:  # far into a long prompt: up to there in one call
         first = wanted[0]
@@ -135,7 +137,7 @@ def vocabulary(folder):
     return json.loads((Path(folder) / "config.json").read_text())["vocab_size"]
 
 
-def make_case(zmlx, name, old):
+def make_case(zmlx, name):
     preset, bits, group, layers, seed, length, wanted, types = CASES[name]
     runs = [("mlx-lm", "float32", by_mlx)] + [("emulation", t, by_emulation) for t in types]
     made = []
@@ -190,8 +192,9 @@ def main():
     path = OUT / "models.json"
     doc = json.loads(path.read_text()) if path.exists() and sys.argv[2:] else {"cases": []}
     for name in names:
-        made = make_case(zmlx, name, doc)
+        made = make_case(zmlx, name)
         doc["cases"] = [c for c in doc["cases"] if c["name"] != name] + made
+    doc["cases"].sort(key=lambda c: list(CASES).index(c["name"]))
     doc["unpack"] = make_unpack()
     doc["made_by"] = {"script": "tools/golden/make_goldens.py", "python": platform.python_version()}
     doc["made_by"] |= {p: version(p) for p in ("mlx", "mlx-lm", "numpy")}
