@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* How fast the hot kernels are, beside what the memory gives in the same seconds: `kernels [seconds] [threads]`.
- * Each line alternates probe and kernel; rates are the best of all rounds, because on a shared machine the best is what
- * repeats.  GB/s counts weights or caches read, GFLOP/s two per product. */
+ * Each line alternates single calls and reads of a similar size that go round memory larger than every cache, and
+ * reports the fastest tenth of each: slower ones were disturbed by neighbours, and the very fastest may have found data
+ * that a cache kept.  GB/s counts weights or caches read, GFLOP/s two per product. */
 #include "base/alloc.h"
 #include "base/cpu.h"
 #include "base/file.h"
@@ -27,7 +28,7 @@ static uint64_t random64(void)
 /* --- memory ----------------------------------------------------------------------------------- */
 
 static char *pool; /* random bytes that stand for weights, larger than every cache */
-static const size_t pool_bytes = (size_t)384 << 20;
+static const size_t pool_bytes = (size_t)768 << 20;
 static _Atomic uint64_t sink;
 
 static void *pages(size_t n)
@@ -41,21 +42,47 @@ static void *pages(size_t n)
     return p;
 }
 
+/* Where the next call or probe reads; they go round the pool together, so that nothing is found in a cache. */
+static size_t pool_at;
+static char *pool_take(size_t n)
+{
+    if (pool_at + n > pool_bytes) pool_at = 0;
+    char *p = pool + pool_at;
+    pool_at += (n + 63) / 64 * 64;
+    return p;
+}
+
+static const size_t probe_bytes = (size_t)8 << 20;
+typedef uint64_t words __attribute__((vector_size(64)));
+static inline __attribute__((always_inline)) uint64_t add_up(const words *p, size_t n)
+{
+    words s[4] = {{0}};
+    for (size_t i = 0; i + 4 <= n; i += 4)
+        for (size_t j = 0; j < 4; j++)
+            s[j] += p[i + j];
+    s[0] += s[1] + s[2] + s[3];
+    return s[0][0] + s[0][1] + s[0][2] + s[0][3] + s[0][4] + s[0][5] + s[0][6] + s[0][7];
+}
+static uint64_t add_up_scalar(const words *p, size_t n) { return add_up(p, n); }
+#if defined(__x86_64__)
+__attribute__((target("avx512f"))) static uint64_t add_up_avx512(const words *p, size_t n) { return add_up(p, n); }
+#else
+#define add_up_avx512 add_up_scalar
+#endif
+
 static void read_slice(void *ctx, int member, int n)
 {
-    (void)ctx;
-    const uint64_t *p = (const uint64_t *)(const void *)pool + pool_bytes / 8 / (size_t)n * (size_t)member;
-    uint64_t s[8] = {0};
-    for (size_t i = 0; i < pool_bytes / 8 / (size_t)n; i += 64)
-        for (size_t j = 0; j < 64; j++) s[j % 8] += p[i + j];
-    atomic_fetch_add(&sink, s[0] ^ s[1] ^ s[2] ^ s[3] ^ s[4] ^ s[5] ^ s[6] ^ s[7]);
+    const size_t count = probe_bytes / sizeof(words) / (size_t)n;
+    const words *p = (const words *)ctx + count * (size_t)member;
+    atomic_fetch_add(&sink, level == ZX_CPU_AVX512 ? add_up_avx512(p, count) : add_up_scalar(p, count));
 }
 
 static double probe(void)
 {
+    void *p = pool_take(probe_bytes);
     double t = zx_now();
-    zx_team_run(team, read_slice, NULL);
-    return (double)pool_bytes / (zx_now() - t) / 1e9;
+    zx_team_run(team, read_slice, p);
+    return zx_now() - t;
 }
 
 /* --- one call on all threads -------------------------------------------------------------------- */
@@ -76,7 +103,8 @@ static void run_job(void *ctx, int member, int n)
     for (int p = 0; p < j->def->phases; p++) {
         int64_t tasks = j->def->tasks(&j->call, p);
         if (j->def->uneven && j->def->uneven(&j->call, p)) {
-            for (int64_t i; (i = atomic_fetch_add(&j->next[p], 1)) < tasks;) run(&j->call, p, i, i + 1, scratch);
+            for (int64_t i; (i = atomic_fetch_add(&j->next[p], 1)) < tasks;)
+                run(&j->call, p, i, i + 1, scratch);
         } else {
             int64_t from = tasks * member / n, to = tasks * (member + 1) / n;
             if (from < to) run(&j->call, p, from, to, scratch);
@@ -87,18 +115,27 @@ static void run_job(void *ctx, int member, int n)
 
 static double once(job *j)
 {
-    for (int p = 0; p < 4; p++) atomic_store(&j->next[p], 0);
+    for (int p = 0; p < 4; p++)
+        atomic_store(&j->next[p], 0);
     double t = zx_now();
     zx_team_run(team, run_job, j);
     return zx_now() - t;
 }
 
-static void *memory(size_t n)
+static int ascending(const void *a, const void *b)
 {
-    return pages((n + 4095) / 4096 * 4096 + 4096);
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+static double tenth(double *t, int n)
+{
+    qsort(t, (size_t)n, sizeof *t, ascending);
+    return t[n / 10];
 }
 
-/* Types as infer wants them; weights and caches lie in the pool, at `step` bytes further in each call. */
+static void *memory(size_t n) { return pages((n + 4095) / 4096 * 4096 + 4096); }
+
+/* Types as infer wants them; weights and caches lie in the pool, elsewhere in each call unless `cached`. */
 typedef struct bench {
     const char *label, *kernel;
     int n_in;
@@ -136,50 +173,45 @@ static void measure(const bench *b)
                 zx_store1(in[i].data, b->in[i].dtype, e, (float)((double)(random64() >> 11) * 0x1p-52 - 1));
         }
     }
-    for (int i = 0; i < def->n_out; i++) o[i] = (zx_operand){.type = out[i], .data = memory(zx_type_bytes(&out[i], b->tokens))};
+    for (int i = 0; i < def->n_out; i++)
+        o[i] = (zx_operand){.type = out[i], .data = memory(zx_type_bytes(&out[i], b->tokens))};
     job j = {.def = def, .call = {.in = in, .out = o, .attr = &b->attr, .tokens = b->tokens, .pos = b->pos}};
     j.call.shared = memory(def->shared ? def->shared(&j.call) : 0);
     j.scratch_bytes = ((def->scratch ? def->scratch(&j.call) : 0) + 4095) / 4096 * 4096;
     j.scratch = memory(j.scratch_bytes * (size_t)zx_team_size(team));
 
-    double best = 0, best_probe = 0, worst_probe = 1e9, rate = b->bytes > 0 ? b->bytes : b->flops;
-    size_t at = 0;
-    double end = zx_now() + seconds;
-    for (int round = 0; round < 3 || zx_now() < end; round++) {
-        double p = probe(), spent = 0, calls = 0, fastest = 1e9;
-        best_probe = ZX_MAX(best_probe, p);
-        worst_probe = ZX_MIN(worst_probe, p);
-        while (calls < 2 || spent < 0.02) {
-            for (int i = 0; i < b->n_in; i++) {
-                if (in[i].type.dtype == ZMLX_I32 || in[i].type.dim[0] == ZX_TOKENS) continue;
-                size_t quants = in[i].type.quant.bits ? need[i] / 16 : 0; /* scales or biases: room for the smallest groups */
-                if (at + need[i] + 2 * quants > pool_bytes) at = 0;
-                in[i].data = pool + at;
-                in[i].scales = pool + at + need[i];
-                in[i].biases = pool + at + need[i] + quants;
-                if (!b->cached) at += (need[i] + 2 * quants + 63) / 64 * 64;
-            }
-            for (int64_t i = 0; i < n_idx; i++) {
-                bool again = true;
-                while (again) {
-                    idx[i] = (int32_t)(random64() >> 20 & 0x7fffffff) % (int32_t)b->experts;
-                    again = false;
-                    for (int64_t q = i / k * k; q < i; q++) again |= idx[q] == idx[i];
-                }
-            }
-            double t = once(&j);
-            spent += t;
-            calls++;
-            fastest = ZX_MIN(fastest, t);
+    static double times[4096], probes[4096];
+    int n = 0;
+    double rate = b->bytes > 0 ? b->bytes : b->flops, end = zx_now() + seconds;
+    for (int round = 0; round < 3 || (zx_now() < end && n < 4000); round++) {
+        probes[round] = probe();
+        for (int i = 0; i < b->n_in && (round == 0 || !b->cached); i++) {
+            if (in[i].type.dtype == ZMLX_I32 || in[i].type.dim[0] == ZX_TOKENS) continue;
+            size_t quants =
+                in[i].type.quant.bits ? need[i] / 16 : 0; /* scales or biases: room for the smallest groups */
+            in[i].data = pool_take(need[i] + 2 * quants);
+            in[i].scales = (char *)in[i].data + need[i];
+            in[i].biases = (const char *)in[i].scales + quants;
         }
-        /* Single calls from cache repeat well; from memory the average of a round is the honest figure. */
-        best = ZX_MAX(best, rate / (b->bytes > 0 && !b->cached ? spent / calls : fastest) / 1e9);
+        for (int64_t i = 0; i < n_idx; i++) {
+            bool again = true;
+            while (again) {
+                idx[i] = (int32_t)(random64() >> 20 & 0x7fffffff) % (int32_t)b->experts;
+                again = false;
+                for (int64_t q = i / k * k; q < i; q++)
+                    again |= idx[q] == idx[i];
+            }
+        }
+        for (int i = 0; i < (b->cached ? 20 : 1); i++)
+            times[n++] = once(&j);
     }
-    if (b->bytes > 0 && !b->cached)
-        printf("%-34s %6.1f GB/s   memory %5.1f .. %5.1f   %3.0f %%\n", b->label, best, worst_probe, best_probe,
-               100 * best / best_probe);
-    else
-        printf("%-34s %6.1f %s\n", b->label, best, b->bytes > 0 ? "GB/s" : "GFLOP/s");
+    double best = rate / tenth(times, n) / 1e9;
+    if (b->bytes > 0 && !b->cached) {
+        double memory = (double)probe_bytes / tenth(probes, n) / 1e9;
+        printf("%-36s %6.1f GB/s   of %5.1f: %3.0f %%\n", b->label, best, memory, 100 * best / memory);
+    } else {
+        printf("%-36s %6.1f %s\n", b->label, best, b->bytes > 0 ? "GB/s" : "GFLOP/s");
+    }
     fflush(stdout);
 }
 
@@ -198,13 +230,21 @@ static zx_type tokens_of(zmlx_dtype t, int64_t n) { return zx_type_make(t, 2, ZX
 
 static void linear(const char *label, zmlx_dtype x, zx_type w, int64_t tokens, bool cached)
 {
-    bench b = {.label = label, .kernel = "qmm", .n_in = 2, .in = {tokens_of(x, zx_type_last(&w)), w}, .tokens = tokens, .cached = cached};
-    if (tokens <= 4) b.bytes = weight_bytes(&w);
-    else b.flops = 2.0 * (double)tokens * (double)zx_type_elems(&w, 0);
+    bench b = {.label = label,
+               .kernel = "qmm",
+               .n_in = 2,
+               .in = {tokens_of(x, zx_type_last(&w)), w},
+               .tokens = tokens,
+               .cached = cached};
+    if (tokens <= 4)
+        b.bytes = weight_bytes(&w);
+    else
+        b.flops = 2.0 * (double)tokens * (double)zx_type_elems(&w, 0);
     measure(&b);
 }
 
-static void experts(const char *label, const char *kernel, int64_t e, int64_t k, int64_t n, int64_t cols, int64_t tokens)
+static void experts(const char *label, const char *kernel, int64_t e, int64_t k, int64_t n, int64_t cols,
+                    int64_t tokens)
 {
     zx_type w = quantized(4, 64, 3, e, n, cols), idx = zx_type_make(ZMLX_I32, 2, ZX_TOKENS, k);
     bool glu = kernel[0] == 'm';
@@ -213,18 +253,27 @@ static void experts(const char *label, const char *kernel, int64_t e, int64_t k,
     b.in[b.n_in++] = w;
     if (glu) b.in[b.n_in++] = w;
     b.in[b.n_in++] = idx;
-    if (tokens == 1) b.bytes = weight_bytes(&w) / (double)e * (double)k * (glu ? 2 : 1);
-    else b.flops = 2.0 * (double)(tokens * k * n * cols) * (glu ? 2 : 1);
+    if (tokens == 1)
+        b.bytes = weight_bytes(&w) / (double)e * (double)k * (glu ? 2 : 1);
+    else
+        b.flops = 2.0 * (double)(tokens * k * n * cols) * (glu ? 2 : 1);
     measure(&b);
 }
 
 static void attention(const char *label, zmlx_dtype t, int64_t hq, int64_t hkv, int64_t d, int64_t tokens, int64_t pos)
 {
     zx_type cache = zx_type_make(t, 3, hkv, (pos + tokens + 15) / 16 * 16, d);
-    bench b = {.label = label, .kernel = "sdpa", .n_in = 3, .in = {zx_type_make(t, 3, ZX_TOKENS, hq, d), cache, cache},
-               .tokens = tokens, .pos = pos, .attr = {.scale = 0.088388346f}};
-    if (tokens == 1) b.bytes = 2.0 * (double)zx_type_bytes(&cache, 0);
-    else b.flops = 4.0 * (double)(hq * d) * ((double)tokens * (double)pos + (double)(tokens * (tokens + 1)) / 2);
+    bench b = {.label = label,
+               .kernel = "sdpa",
+               .n_in = 3,
+               .in = {zx_type_make(t, 3, ZX_TOKENS, hq, d), cache, cache},
+               .tokens = tokens,
+               .pos = pos,
+               .attr = {.scale = 0.088388346f}};
+    if (tokens == 1)
+        b.bytes = 2.0 * (double)zx_type_bytes(&cache, 0);
+    else
+        b.flops = 4.0 * (double)(hq * d) * ((double)tokens * (double)pos + (double)(tokens * (tokens + 1)) / 2);
     measure(&b);
 }
 
@@ -236,7 +285,8 @@ int main(int argc, char **argv)
     level = zx_cpu_best();
     pool = pages(pool_bytes);
     /* Numbers that are sane as bf16 and f16 alike: exponents around 1, random low bits. */
-    for (size_t i = 0; i < pool_bytes / 2; i++) ((uint16_t *)(void *)pool)[i] = (uint16_t)(0x3c00 | (random64() & 0x81ff));
+    for (size_t i = 0; i < pool_bytes / 2; i++)
+        ((uint16_t *)(void *)pool)[i] = (uint16_t)(0x3c00 | (random64() & 0x81ff));
     printf("level %s, %d CPUs\n", zx_cpu_level_name(level), zx_cpu_count());
     for (int threads = 1; threads <= zx_cpu_count(); threads *= 2) {
         if (only && threads != only) continue;
@@ -247,23 +297,24 @@ int main(int argc, char **argv)
         printf("\n%d thread%s\n", threads, threads > 1 ? "s" : "");
         linear("decode 4-bit K 2048, cache", ZMLX_BF16, quantized(4, 64, 2, 0, 192 * threads, 2048), 1, true);
         linear("decode 4-bit K 768, cache", ZMLX_BF16, quantized(4, 64, 2, 0, 512 * threads, 768), 1, true);
-        linear("decode 4-bit K 2048", ZMLX_BF16, quantized(4, 64, 2, 0, 32768, 2048), 1, false);
-        linear("decode 4-bit K 768", ZMLX_BF16, quantized(4, 64, 2, 0, 65536, 768), 1, false);
-        linear("decode 4-bit K 2048, 3 tokens", ZMLX_BF16, quantized(4, 64, 2, 0, 32768, 2048), 3, false);
-        linear("decode 8-bit K 2048", ZMLX_BF16, quantized(8, 64, 2, 0, 16384, 2048), 1, false);
-        linear("decode 4-bit K 2048, x f16", ZMLX_F16, quantized(4, 64, 2, 0, 32768, 2048), 1, false);
-        linear("decode bf16 K 2048", ZMLX_BF16, zx_type_make(ZMLX_BF16, 2, (int64_t)8192, (int64_t)2048), 1, false);
+        linear("decode 4-bit K 2048", ZMLX_BF16, quantized(4, 64, 2, 0, 8192, 2048), 1, false);
+        linear("decode 4-bit K 768", ZMLX_BF16, quantized(4, 64, 2, 0, 16384, 768), 1, false);
+        linear("decode 4-bit K 2048, 3 tokens", ZMLX_BF16, quantized(4, 64, 2, 0, 8192, 2048), 3, false);
+        linear("decode 8-bit K 2048", ZMLX_BF16, quantized(8, 64, 2, 0, 4096, 2048), 1, false);
+        linear("decode 4-bit K 2048, x f16", ZMLX_F16, quantized(4, 64, 2, 0, 8192, 2048), 1, false);
+        linear("decode bf16 K 2048", ZMLX_BF16, zx_type_make(ZMLX_BF16, 2, (int64_t)2048, (int64_t)2048), 1, false);
         experts("decode moe_experts 8 of 128", "moe_experts", 128, 8, 768, 2048, 1);
         experts("decode gather_qmm 8 of 128", "gather_qmm", 128, 8, 2048, 768, 1);
         attention("decode sdpa 32/4 x 128, 4096", ZMLX_BF16, 32, 4, 128, 1, 4095);
         attention("decode sdpa 32/8 x 64, 4096", ZMLX_BF16, 32, 8, 64, 1, 4095);
-        linear("prefill 4-bit K 2048, 8 tokens", ZMLX_BF16, quantized(4, 64, 2, 0, 1024, 2048), 8, false);
-        linear("prefill 4-bit K 2048, 32 tokens", ZMLX_BF16, quantized(4, 64, 2, 0, 1024, 2048), 32, false);
-        linear("prefill 4-bit K 2048, 64 tokens", ZMLX_BF16, quantized(4, 64, 2, 0, 1024, 2048), 64, false);
-        linear("prefill 4-bit K 2048, 512 tokens", ZMLX_BF16, quantized(4, 64, 2, 0, 1024, 2048), 512, false);
-        linear("prefill 4-bit K 768, 512 tokens", ZMLX_BF16, quantized(4, 64, 2, 0, 2048, 768), 512, false);
-        linear("prefill bf16 K 2048, 512 tokens", ZMLX_BF16, zx_type_make(ZMLX_BF16, 2, (int64_t)1024, (int64_t)2048), 512, false);
-        linear("prefill 8-bit K 2048, 512 tokens", ZMLX_BF16, quantized(8, 64, 2, 0, 512, 2048), 512, false);
+        linear("prefill 4-bit K 2048, 8 tokens", ZMLX_BF16, quantized(4, 64, 2, 0, 256, 2048), 8, false);
+        linear("prefill 4-bit K 2048, 32 tokens", ZMLX_BF16, quantized(4, 64, 2, 0, 256, 2048), 32, false);
+        linear("prefill 4-bit K 2048, 64 tokens", ZMLX_BF16, quantized(4, 64, 2, 0, 256, 2048), 64, false);
+        linear("prefill 4-bit K 2048, 512 tokens", ZMLX_BF16, quantized(4, 64, 2, 0, 256, 2048), 512, false);
+        linear("prefill 4-bit K 768, 512 tokens", ZMLX_BF16, quantized(4, 64, 2, 0, 512, 768), 512, false);
+        linear("prefill bf16 K 2048, 512 tokens", ZMLX_BF16, zx_type_make(ZMLX_BF16, 2, (int64_t)256, (int64_t)2048),
+               512, false);
+        linear("prefill 8-bit K 2048, 512 tokens", ZMLX_BF16, quantized(8, 64, 2, 0, 128, 2048), 512, false);
         experts("prefill moe_experts, 512 tokens", "moe_experts", 128, 8, 768, 2048, 512);
         experts("prefill gather_qmm, 512 tokens", "gather_qmm", 128, 8, 2048, 768, 512);
         attention("prefill sdpa 32/4 x 128, 512 at 0", ZMLX_BF16, 32, 4, 128, 512, 0);

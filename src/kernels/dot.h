@@ -106,8 +106,10 @@ void zx_dot_prepare_scalar(const zx_mat *m, const void *x, zmlx_dtype t, void *d
 void zx_dot_prepare_avx512(const zx_mat *m, const void *x, zmlx_dtype t, void *dst);
 /* y[16 t + r] = row row0 + r of m times x[t], not yet rounded, for rows <= 16 and nt <= ZX_DOT_TOKENS prepared tokens.
  * scratch: zx_dot_scratch bytes, 64-byte aligned.  Both functions live in qmm.k.c. */
-void zx_dot_rows_scalar(const zx_mat *m, int64_t row0, int rows, const uint8_t *const *x, int nt, float *y, void *scratch);
-void zx_dot_rows_avx512(const zx_mat *m, int64_t row0, int rows, const uint8_t *const *x, int nt, float *y, void *scratch);
+void zx_dot_rows_scalar(const zx_mat *m, int64_t row0, int rows, const uint8_t *const *x, int nt, float *y,
+                        void *scratch);
+void zx_dot_rows_avx512(const zx_mat *m, int64_t row0, int rows, const uint8_t *const *x, int nt, float *y,
+                        void *scratch);
 #define zx_dot_prepare ZX_FN(zx_dot_prepare)
 #define zx_dot_rows    ZX_FN(zx_dot_rows)
 
@@ -132,10 +134,12 @@ static inline __attribute__((unused)) zmlx_status zx_dot_check(const zx_type *x,
 {
     char text[96];
     ZX_REQUIRE(x->rank >= 2 && zx_is_float16_32(x->dtype) && !x->quant.bits,
-               "x: %s, expected float16, bfloat16 or float32 of at least 2 dimensions", zx_type_text(x, text, sizeof text));
+               "x: %s, expected float16, bfloat16 or float32 of at least 2 dimensions",
+               zx_type_text(x, text, sizeof text));
     ZX_REQUIRE(w->rank == rank, "%s: %s, expected %d dimensions", name, zx_type_text(w, text, sizeof text), rank);
     ZX_REQUIRE(zx_is_float16_32(w->quant.bits ? w->quant.scales : w->dtype),
-               "%s: %s, expected float16, bfloat16 or float32 numbers or scales", name, zx_type_text(w, text, sizeof text));
+               "%s: %s, expected float16, bfloat16 or float32 numbers or scales", name,
+               zx_type_text(w, text, sizeof text));
     int64_t k = zx_type_last(w);
     for (int i = 0; i < rank; i++)
         ZX_REQUIRE(w->dim[i] >= 1 && w->dim[i] <= INT32_MAX, "%s: dimension %d is %lld, expected 1 to %d", name, i,
@@ -144,7 +148,8 @@ static inline __attribute__((unused)) zmlx_status zx_dot_check(const zx_type *x,
     const zx_quant *q = &w->quant;
     if (!q->bits) return ZMLX_OK;
     ZX_REQUIRE(q->bits == 4 || q->bits == 8, "%s: %d bits, expected 4 or 8", name, q->bits);
-    ZX_REQUIRE(q->group == 32 || q->group == 64 || q->group == 128, "%s: group %d, expected 32, 64 or 128", name, q->group);
+    ZX_REQUIRE(q->group == 32 || q->group == 64 || q->group == 128, "%s: group %d, expected 32, 64 or 128", name,
+               q->group);
     ZX_REQUIRE(k % q->group == 0, "%s: %lld columns are not a multiple of its group %d", name, (long long)k, q->group);
     return ZMLX_OK;
 }
@@ -159,8 +164,9 @@ static inline __attribute__((unused)) zmlx_status zx_dot_alike(const zx_type *a,
                                                                const char *b_name, zmlx_err *err)
 {
     char at[96], bt[96];
-    bool same = a->quant.bits == b->quant.bits && zx_type_last(a) == zx_type_last(b) &&
-                (a->quant.bits ? a->quant.group == b->quant.group && a->quant.scales == b->quant.scales : a->dtype == b->dtype);
+    bool same =
+        a->quant.bits == b->quant.bits && zx_type_last(a) == zx_type_last(b) &&
+        (a->quant.bits ? a->quant.group == b->quant.group && a->quant.scales == b->quant.scales : a->dtype == b->dtype);
     ZX_REQUIRE(same, "%s is %s but %s is %s: they must be stored alike", a_name, zx_type_text(a, at, sizeof at), b_name,
                zx_type_text(b, bt, sizeof bt));
     return ZMLX_OK;
@@ -178,7 +184,8 @@ static inline __attribute__((unused)) zx_type zx_dot_weight(const zx_case *k, in
 static inline __attribute__((unused)) double zx_dot_double(const double *x, const double *w, int64_t k)
 {
     double s = 0;
-    for (int64_t i = 0; i < k; i++) s += x[i] * w[i];
+    for (int64_t i = 0; i < k; i++)
+        s += x[i] * w[i];
     return s;
 }
 #endif

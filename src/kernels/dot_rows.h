@@ -14,7 +14,7 @@
 #define ZX_HOT static __attribute__((noinline, unused))
 #define ZX_UNROLL(n)
 #else
-#define ZX_HOT ZX_INLINE
+#define ZX_HOT          ZX_INLINE
 #define ZX_PRAGMA(text) _Pragma(#text)
 #define ZX_UNROLL(n)    ZX_PRAGMA(GCC unroll n)
 #endif
@@ -22,10 +22,7 @@
 /* --- preparing x ------------------------------------------------------------------------------ */
 
 /* Elements i .. i+31 of bf16 x[k], zero beyond its end. */
-ZX_INLINE w32 zx_x_pairs(const uint16_t *x, int64_t i, int64_t k)
-{
-    return w32_load_n(x + (i < k ? i : 0), k - i);
-}
+ZX_INLINE w32 zx_x_pairs(const uint16_t *x, int64_t i, int64_t k) { return w32_load_n(x + (i < k ? i : 0), k - i); }
 ZX_INLINE v16 zx_x_lanes(const void *x, zmlx_dtype t, int64_t i, int64_t k)
 {
     return i < k ? v16_load_any(x, t, i, k - i) : v16_zero();
@@ -51,7 +48,8 @@ ZX_HOT void zx_dot_prepare_as(const zx_dot dot, const zmlx_dtype t, const zx_mat
         int64_t k0 = b * block;
         if (zx_dot_pairs(dot)) {
             w32 v[4];
-            for (int i = 0; i < 4; i++) v[i] = zx_x_pairs(x, k0 + 32 * i, k);
+            for (int i = 0; i < 4; i++)
+                v[i] = zx_x_pairs(x, k0 + 32 * i, k);
             if (dot == ZX_DOT_Q4_PAIRS) { /* plane j: elements 4i + j */
                 w32 e0 = w32_deal(v[0], v[1], 0), e1 = w32_deal(v[2], v[3], 0);
                 w32 o0 = w32_deal(v[0], v[1], 1), o1 = w32_deal(v[2], v[3], 1);
@@ -60,11 +58,13 @@ ZX_HOT void zx_dot_prepare_as(const zx_dot dot, const zmlx_dtype t, const zx_mat
                 v[2] = w32_deal(e0, e1, 1);
                 v[3] = w32_deal(o0, o1, 1);
             }
-            for (int i = 0; i < 4; i++) w32_store(at + 64 * i, v[i]);
+            for (int i = 0; i < 4; i++)
+                w32_store(at + 64 * i, v[i]);
             continue;
         }
         v16 v[8];
-        for (int i = 0; i < planes; i++) v[i] = zx_x_lanes(x, t, k0 + 16 * i, k);
+        for (int i = 0; i < planes; i++)
+            v[i] = zx_x_lanes(x, t, k0 + 16 * i, k);
         if (dot == ZX_DOT_Q8) zx_deal4(v);
         if (dot == ZX_DOT_Q4) {
             v16 e[4], o[4];
@@ -79,7 +79,8 @@ ZX_HOT void zx_dot_prepare_as(const zx_dot dot, const zmlx_dtype t, const zx_mat
                 v[2 * i + 1] = o[i];
             }
         }
-        for (int i = 0; i < planes; i++) v16_store((float *)(void *)at + 16 * i, v[i]);
+        for (int i = 0; i < planes; i++)
+            v16_store((float *)(void *)at + 16 * i, v[i]);
     }
     for (int64_t g0 = 0; g0 < m->groups; g0 += 16, at += 64) {
         v16 sum[16];
@@ -98,14 +99,24 @@ void zx_dot_prepare(const zx_mat *m, const void *x, zmlx_dtype t, void *dst)
     zx_dot_prepare_as(m->dot, t, m, x, dst);
 #else
     switch (m->dot) {
-    case ZX_DOT_Q4_PAIRS: zx_dot_prepare_as(ZX_DOT_Q4_PAIRS, ZMLX_BF16, m, x, dst); break;
-    case ZX_DOT_Q4: zx_dot_prepare_as(ZX_DOT_Q4, t, m, x, dst); break;
-    case ZX_DOT_Q8:
-        if (t == ZMLX_BF16) zx_dot_prepare_as(ZX_DOT_Q8, ZMLX_BF16, m, x, dst);
-        else zx_dot_prepare_as(ZX_DOT_Q8, t, m, x, dst);
+    case ZX_DOT_Q4_PAIRS:
+        zx_dot_prepare_as(ZX_DOT_Q4_PAIRS, ZMLX_BF16, m, x, dst);
         break;
-    case ZX_DOT_BF16_PAIRS: zx_dot_prepare_as(ZX_DOT_BF16_PAIRS, ZMLX_BF16, m, x, dst); break;
-    case ZX_DOT_PLAIN: zx_dot_prepare_as(ZX_DOT_PLAIN, t, m, x, dst); break;
+    case ZX_DOT_Q4:
+        zx_dot_prepare_as(ZX_DOT_Q4, t, m, x, dst);
+        break;
+    case ZX_DOT_Q8:
+        if (t == ZMLX_BF16)
+            zx_dot_prepare_as(ZX_DOT_Q8, ZMLX_BF16, m, x, dst);
+        else
+            zx_dot_prepare_as(ZX_DOT_Q8, t, m, x, dst);
+        break;
+    case ZX_DOT_BF16_PAIRS:
+        zx_dot_prepare_as(ZX_DOT_BF16_PAIRS, ZMLX_BF16, m, x, dst);
+        break;
+    case ZX_DOT_PLAIN:
+        zx_dot_prepare_as(ZX_DOT_PLAIN, t, m, x, dst);
+        break;
     }
 #endif
 }
@@ -136,15 +147,18 @@ ZX_HOT void zx_unpack(const zx_dot dot, const zmlx_dtype t, const uint8_t *w, co
     } else if (dot == ZX_DOT_Q4) {
         v16 table = v16_load(f32_code);
         v16i v = n >= 128 ? v16i_load(w) : v16i_load_n(w, n / 8);
-        for (int j = 0; j < 8; j++) q->f[j] = v16_lookup(table, v16i_shr(v, 4 * j));
+        for (int j = 0; j < 8; j++)
+            q->f[j] = v16_lookup(table, v16i_shr(v, 4 * j));
     } else if (dot == ZX_DOT_Q8) {
         v16i v = n >= 64 ? v16i_load(w) : v16i_load_n(w, n / 4);
-        for (int j = 0; j < 4; j++) q->f[j] = v16_from_int(v16i_and(v16i_shr(v, 8 * j), v16i_set(255)));
+        for (int j = 0; j < 4; j++)
+            q->f[j] = v16_from_int(v16i_and(v16i_shr(v, 8 * j), v16i_set(255)));
     } else if (dot == ZX_DOT_BF16_PAIRS) {
         for (int j = 0; j < 4; j++)
             q->p[j] = n >= 128 ? w32_load(w + 64 * j) : 32 * j < n ? w32_load_n(w + 64 * j, n - 32 * j) : w32_pair(0);
     } else {
-        for (int j = 0; j < 4; j++) q->f[j] = 16 * j < n ? v16_load_any(w, t, 16 * j, n - 16 * j) : v16_zero();
+        for (int j = 0; j < 4; j++)
+            q->f[j] = 16 * j < n ? v16_load_any(w, t, 16 * j, n - 16 * j) : v16_zero();
     }
 }
 
@@ -164,8 +178,8 @@ ZX_INLINE v16i zx_group_lanes(const zx_dot dot, int group, int64_t b)
 enum { ZX_DOT_AHEAD = 2048 };
 
 /* acc[t] += one block at w times x[t], of which n elements exist. */
-ZX_INLINE void zx_dot_step(const zx_dot dot, const zmlx_dtype type, const int nt, const uint8_t *w, int64_t n, v16 scale,
-                           const uint8_t *const *x, int64_t at, v16 *acc)
+ZX_INLINE void zx_dot_step(const zx_dot dot, const zmlx_dtype type, const int nt, const uint8_t *w, int64_t n,
+                           v16 scale, const uint8_t *const *x, int64_t at, v16 *acc)
 {
     const int planes = zx_dot_planes(dot);
     zx_vecs q;
@@ -189,7 +203,8 @@ ZX_HOT void zx_dot_row(const zx_dot dot, const zmlx_dtype type, const int nt, co
     const int64_t sums = zx_dot_planes_bytes(dot, m->k);
     const int64_t span = zx_dot_coded(dot) ? 16 * (int64_t)m->group : m->k; /* whole blocks unless it is the last */
     v16 acc[ZX_DOT_DIRECT], bacc[ZX_DOT_DIRECT];
-    for (int t = 0; t < nt; t++) acc[t] = bacc[t] = v16_zero();
+    for (int t = 0; t < nt; t++)
+        acc[t] = bacc[t] = v16_zero();
     int64_t at = 0; /* in x */
     if (zx_dot_coded(dot)) {
         zx_prefetch(m->s, (row + ahead) * m->srow);
@@ -218,7 +233,8 @@ ZX_HOT void zx_dot_row(const zx_dot dot, const zmlx_dtype type, const int nt, co
         }
         if (n > full * block) zx_dot_step(dot, type, nt, w, n - full * block, v16_lookup(scales, lanes), x, at, acc);
     }
-    for (int t = 0; t < nt; t++) y[ZX_DOT_ROWS * t] = zx_dot_coded(dot) ? v16_add(acc[t], bacc[t]) : acc[t];
+    for (int t = 0; t < nt; t++)
+        y[ZX_DOT_ROWS * t] = zx_dot_coded(dot) ? v16_add(acc[t], bacc[t]) : acc[t];
 }
 
 ZX_HOT void zx_dot_direct(const zx_dot dot, const zmlx_dtype type, const int nt, const zx_mat *mat, int64_t row0,
@@ -227,13 +243,16 @@ ZX_HOT void zx_dot_direct(const zx_dot dot, const zmlx_dtype type, const int nt,
     /* Copies: stores of vectors cannot change them. */
     const zx_mat m = *mat;
     const uint8_t *x[ZX_DOT_DIRECT];
-    for (int t = 0; t < nt; t++) x[t] = xs[t];
+    for (int t = 0; t < nt; t++)
+        x[t] = xs[t];
     const v16i lanes = zx_group_lanes(dot, m.group, 0), step = v16i_set(m.group ? zx_dot_block(dot) / m.group : 0);
     const int64_t ahead = ZX_DOT_AHEAD / m.row + 1; /* rows, for their scales */
     v16 acc[ZX_DOT_DIRECT * ZX_DOT_ROWS];
-    for (int r = 0; r < rows; r++) zx_dot_row(dot, type, nt, &m, row0 + r, lanes, step, ahead, x, acc + r);
+    for (int r = 0; r < rows; r++)
+        zx_dot_row(dot, type, nt, &m, row0 + r, lanes, step, ahead, x, acc + r);
     for (int t = 0; t < nt; t++) {
-        for (int r = rows; r < ZX_DOT_ROWS; r++) acc[ZX_DOT_ROWS * t + r] = v16_zero();
+        for (int r = rows; r < ZX_DOT_ROWS; r++)
+            acc[ZX_DOT_ROWS * t + r] = v16_zero();
         v16_store(y + ZX_DOT_ROWS * t, v16_sums(acc + ZX_DOT_ROWS * t));
     }
 }
@@ -241,8 +260,8 @@ ZX_HOT void zx_dot_direct(const zx_dot dot, const zmlx_dtype type, const int nt,
 /* --- many tokens: four unpacked rows at a time -------------------------------------------------- */
 
 /* Blocks first .. first + n - 1 of a row as vectors: per block its planes and the lanes' scales. */
-ZX_HOT void zx_dot_panel(const zx_dot dot, const zmlx_dtype type, const zx_mat *m, int64_t row, int64_t first, int64_t n,
-                         uint8_t *dst)
+ZX_HOT void zx_dot_panel(const zx_dot dot, const zmlx_dtype type, const zx_mat *m, int64_t row, int64_t first,
+                         int64_t n, uint8_t *dst)
 {
     const int planes = zx_dot_planes(dot), block = zx_dot_block(dot);
     const int bytes = zx_dot_coded(dot) ? 64 : block * (type == ZMLX_F32 ? 4 : 2);
@@ -250,11 +269,15 @@ ZX_HOT void zx_dot_panel(const zx_dot dot, const zmlx_dtype type, const zx_mat *
     for (int64_t b = first; b < first + n; b++, w += bytes) {
         int64_t left = m->k - b * block;
         zx_vecs q;
-        if (left >= block) zx_unpack(dot, type, w, block, &q);
-        else zx_unpack(dot, type, w, left, &q);
+        if (left >= block)
+            zx_unpack(dot, type, w, block, &q);
+        else
+            zx_unpack(dot, type, w, left, &q);
         for (int j = 0; j < planes; j++, dst += 64) {
-            if (zx_dot_pairs(dot)) w32_store(dst, q.p[j]);
-            else v16_store((float *)(void *)dst, q.f[j]);
+            if (zx_dot_pairs(dot))
+                w32_store(dst, q.p[j]);
+            else
+                v16_store((float *)(void *)dst, q.f[j]);
         }
         if (!zx_dot_coded(dot)) continue;
         const int64_t span = 16 * (int64_t)m->group, at = b * block / span; /* 16 groups at a time */
@@ -266,18 +289,21 @@ ZX_HOT void zx_dot_panel(const zx_dot dot, const zmlx_dtype type, const zx_mat *
 
 /* out[16 (4 t + r) ..] = lanes of panel row r times x[t], over n blocks from byte `at` of x on.  more: added to what is
  * there.  biases: with the last blocks, those of the 4 rows, `groups` rounded up to 16 apart; x has its sums there. */
-ZX_HOT void zx_dot_tile(const zx_dot dot, const int nt, const uint8_t *p, int64_t n, const uint8_t *const *x, int64_t at,
-                        bool more, const float *biases, int64_t groups, float *out)
+ZX_HOT void zx_dot_tile(const zx_dot dot, const int nt, const uint8_t *p, int64_t n, const uint8_t *const *x,
+                        int64_t at, bool more, const float *biases, int64_t groups, float *out)
 {
     const int planes = zx_dot_planes(dot), step = (planes + zx_dot_coded(dot)) * 64;
     const int64_t row = n * step;
     v16 acc[4 * ZX_DOT_TILE];
-    for (int i = 0; i < 4 * nt; i++) acc[i] = v16_zero();
+    for (int i = 0; i < 4 * nt; i++)
+        acc[i] = v16_zero();
     if (more)
-        for (int i = 0; i < 4 * nt; i++) acc[i] = v16_load(out + 16 * i);
+        for (int i = 0; i < 4 * nt; i++)
+            acc[i] = v16_load(out + 16 * i);
     for (int64_t b = 0; b < n; b++, p += step, at += planes * 64) {
         v16 d[4 * ZX_DOT_TILE];
-        for (int i = 0; i < 4 * nt; i++) d[i] = v16_zero();
+        for (int i = 0; i < 4 * nt; i++)
+            d[i] = v16_zero();
         for (int j = 0; j < planes; j++) {
             if (zx_dot_pairs(dot)) {
                 w32 q[4];
@@ -288,7 +314,8 @@ ZX_HOT void zx_dot_tile(const zx_dot dot, const int nt, const uint8_t *p, int64_
                 for (int t = 0; t < nt; t++) {
                     w32 v = w32_load(x[t] + at + 64 * j);
                     ZX_KEEP(v);
-                    for (int r = 0; r < 4; r++) d[4 * t + r] = v16_dp(d[4 * t + r], q[r], v);
+                    for (int r = 0; r < 4; r++)
+                        d[4 * t + r] = v16_dp(d[4 * t + r], q[r], v);
                 }
             } else {
                 v16 q[4];
@@ -299,7 +326,8 @@ ZX_HOT void zx_dot_tile(const zx_dot dot, const int nt, const uint8_t *p, int64_
                 for (int t = 0; t < nt; t++) {
                     v16 v = v16_load((const float *)(const void *)(x[t] + at) + 16 * j);
                     ZX_KEEP(v);
-                    for (int r = 0; r < 4; r++) d[4 * t + r] = v16_fma(q[r], v, d[4 * t + r]);
+                    for (int r = 0; r < 4; r++)
+                        d[4 * t + r] = v16_fma(q[r], v, d[4 * t + r]);
                 }
             }
         }
@@ -313,16 +341,19 @@ ZX_HOT void zx_dot_tile(const zx_dot dot, const int nt, const uint8_t *p, int64_
     }
     if (zx_dot_coded(dot) && biases) {
         v16 bacc[4 * ZX_DOT_TILE];
-        for (int i = 0; i < 4 * nt; i++) bacc[i] = v16_zero();
+        for (int i = 0; i < 4 * nt; i++)
+            bacc[i] = v16_zero();
         for (int64_t g = 0; g < groups; g += 16)
             for (int t = 0; t < nt; t++) {
                 v16 sum = v16_load((const float *)(const void *)(x[t] + at) + g);
                 for (int r = 0; r < 4; r++)
                     bacc[4 * t + r] = v16_fma(v16_load(biases + r * groups + g), sum, bacc[4 * t + r]);
             }
-        for (int i = 0; i < 4 * nt; i++) acc[i] = v16_add(acc[i], bacc[i]);
+        for (int i = 0; i < 4 * nt; i++)
+            acc[i] = v16_add(acc[i], bacc[i]);
     }
-    for (int i = 0; i < 4 * nt; i++) v16_store(out + 16 * i, acc[i]);
+    for (int i = 0; i < 4 * nt; i++)
+        v16_store(out + 16 * i, acc[i]);
 }
 
 /* A panel of 4 rows and the tokens that go over it must share the first-level cache: so many blocks at a time.  The
@@ -337,7 +368,8 @@ ZX_HOT void zx_dot_tiled(const zx_dot dot, const zx_mat *m, int64_t row0, int ro
     uint8_t *panel = (uint8_t *)(biases + 4 * padded);
     for (int r = 0; r < rows; r += 4) {
         int64_t row[4]; /* rows beyond the end repeat the last one; nobody reads their results */
-        for (int i = 0; i < 4; i++) row[i] = row0 + ZX_MIN(r + i, rows - 1);
+        for (int i = 0; i < 4; i++)
+            row[i] = row0 + ZX_MIN(r + i, rows - 1);
         for (int i = 0; i < 4; i++)
             for (int64_t g = 0; g < m->groups; g += 16)
                 v16_store(biases + i * padded + g, v16_load_any(m->b + row[i] * m->srow, m->t, g, m->groups - g));
@@ -347,16 +379,19 @@ ZX_HOT void zx_dot_tiled(const zx_dot dot, const zx_mat *m, int64_t row0, int ro
             for (int i = 0; i < 4; i++)
                 zx_dot_panel(dot, m->t, m, row[i], b, n, panel + i * n * (zx_dot_planes(dot) + zx_dot_coded(dot)) * 64);
             int t = 0;
-            for (; t + 3 <= nt; t += 3) zx_dot_tile(dot, 3, panel, n, x + t, at, b > 0, last, padded, acc + 64 * t);
+            for (; t + 3 <= nt; t += 3)
+                zx_dot_tile(dot, 3, panel, n, x + t, at, b > 0, last, padded, acc + 64 * t);
             if (nt - t == 2) zx_dot_tile(dot, 2, panel, n, x + t, at, b > 0, last, padded, acc + 64 * t);
             if (nt - t == 1) zx_dot_tile(dot, 1, panel, n, x + t, at, b > 0, last, padded, acc + 64 * t);
         }
         for (int t = 0; t < nt; t += 4) { /* 16 sums at once */
             v16 s[16];
-            for (int i = 0; i < 16; i++) s[i] = v16_load(acc + 64 * t + 16 * i);
+            for (int i = 0; i < 16; i++)
+                s[i] = v16_load(acc + 64 * t + 16 * i);
             float sum[16];
             v16_store(sum, v16_sums(s));
-            for (int i = 0; i < ZX_MIN(4, nt - t); i++) memcpy(y + ZX_DOT_ROWS * (t + i) + r, sum + 4 * i, 4 * sizeof(float));
+            for (int i = 0; i < ZX_MIN(4, nt - t); i++)
+                memcpy(y + ZX_DOT_ROWS * (t + i) + r, sum + 4 * i, 4 * sizeof(float));
         }
     }
 }
@@ -369,10 +404,18 @@ ZX_HOT void zx_dot_few(const zx_dot dot, const zmlx_dtype type, const zx_mat *m,
     for (int left = (nt + 3) / 4, n; left > 0; left--, nt -= n, x += n, y += n * ZX_DOT_ROWS) {
         n = (nt + left - 1) / left;
         switch (n) {
-        case 1: zx_dot_direct(dot, type, 1, m, row0, rows, x, y); break;
-        case 2: zx_dot_direct(dot, type, 2, m, row0, rows, x, y); break;
-        case 3: zx_dot_direct(dot, type, 3, m, row0, rows, x, y); break;
-        default: zx_dot_direct(dot, type, 4, m, row0, rows, x, y); break;
+        case 1:
+            zx_dot_direct(dot, type, 1, m, row0, rows, x, y);
+            break;
+        case 2:
+            zx_dot_direct(dot, type, 2, m, row0, rows, x, y);
+            break;
+        case 3:
+            zx_dot_direct(dot, type, 3, m, row0, rows, x, y);
+            break;
+        default:
+            zx_dot_direct(dot, type, 4, m, row0, rows, x, y);
+            break;
         }
     }
 }
@@ -382,34 +425,49 @@ void zx_dot_rows(const zx_mat *m, int64_t row0, int rows, const uint8_t *const *
     /* With 4 tokens in the first-level cache, unpacking a row for each 4 beats unpacking it to memory once. */
     const bool few = nt <= ZX_DOT_DIRECT || (nt <= 16 && 4 * zx_dot_planes_bytes(m->dot, m->k) <= 20 << 10);
 #if ZX_LEVEL == 0
-    if (few) zx_dot_few(m->dot, m->t, m, row0, rows, x, nt, y);
-    else zx_dot_tiled(m->dot, m, row0, rows, x, nt, y, scratch);
+    if (few)
+        zx_dot_few(m->dot, m->t, m, row0, rows, x, nt, y);
+    else
+        zx_dot_tiled(m->dot, m, row0, rows, x, nt, y, scratch);
 #else
 #define ZX_FEW(d, t) zx_dot_few(d, t, m, row0, rows, x, nt, y)
 #define ZX_MANY(d)   zx_dot_tiled(d, m, row0, rows, x, nt, y, scratch)
     switch (m->dot) {
     case ZX_DOT_Q4_PAIRS:
-        if (!few) ZX_MANY(ZX_DOT_Q4_PAIRS);
-        else if (m->t == ZMLX_BF16) ZX_FEW(ZX_DOT_Q4_PAIRS, ZMLX_BF16);
-        else ZX_FEW(ZX_DOT_Q4_PAIRS, m->t);
+        if (!few)
+            ZX_MANY(ZX_DOT_Q4_PAIRS);
+        else if (m->t == ZMLX_BF16)
+            ZX_FEW(ZX_DOT_Q4_PAIRS, ZMLX_BF16);
+        else
+            ZX_FEW(ZX_DOT_Q4_PAIRS, m->t);
         break;
     case ZX_DOT_Q4:
-        if (few) ZX_FEW(ZX_DOT_Q4, m->t);
-        else ZX_MANY(ZX_DOT_Q4);
+        if (few)
+            ZX_FEW(ZX_DOT_Q4, m->t);
+        else
+            ZX_MANY(ZX_DOT_Q4);
         break;
     case ZX_DOT_Q8:
-        if (few) ZX_FEW(ZX_DOT_Q8, m->t);
-        else ZX_MANY(ZX_DOT_Q8);
+        if (few)
+            ZX_FEW(ZX_DOT_Q8, m->t);
+        else
+            ZX_MANY(ZX_DOT_Q8);
         break;
     case ZX_DOT_BF16_PAIRS:
-        if (few) ZX_FEW(ZX_DOT_BF16_PAIRS, ZMLX_BF16);
-        else ZX_MANY(ZX_DOT_BF16_PAIRS);
+        if (few)
+            ZX_FEW(ZX_DOT_BF16_PAIRS, ZMLX_BF16);
+        else
+            ZX_MANY(ZX_DOT_BF16_PAIRS);
         break;
     case ZX_DOT_PLAIN:
-        if (!few) ZX_MANY(ZX_DOT_PLAIN);
-        else if (m->t == ZMLX_BF16) ZX_FEW(ZX_DOT_PLAIN, ZMLX_BF16);
-        else if (m->t == ZMLX_F16) ZX_FEW(ZX_DOT_PLAIN, ZMLX_F16);
-        else ZX_FEW(ZX_DOT_PLAIN, ZMLX_F32);
+        if (!few)
+            ZX_MANY(ZX_DOT_PLAIN);
+        else if (m->t == ZMLX_BF16)
+            ZX_FEW(ZX_DOT_PLAIN, ZMLX_BF16);
+        else if (m->t == ZMLX_F16)
+            ZX_FEW(ZX_DOT_PLAIN, ZMLX_F16);
+        else
+            ZX_FEW(ZX_DOT_PLAIN, ZMLX_F32);
         break;
     }
 #undef ZX_FEW

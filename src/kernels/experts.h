@@ -39,8 +39,10 @@ ZX_INLINE int32_t zx_expert_of(const int32_t *idx, int64_t pair, int64_t experts
 static __attribute__((unused)) void zx_pairs_sort(zx_pairs *s, const int32_t *idx, int64_t pairs, int64_t experts)
 {
     int32_t *next = s->first + zx_pairs_most(pairs, experts) + 1; /* per expert: its count, then where it goes on */
-    for (int64_t e = 0; e < experts; e++) next[e] = 0;
-    for (int64_t p = 0; p < pairs; p++) next[zx_expert_of(idx, p, experts)]++;
+    for (int64_t e = 0; e < experts; e++)
+        next[e] = 0;
+    for (int64_t p = 0; p < pairs; p++)
+        next[zx_expert_of(idx, p, experts)]++;
     int32_t n = 0, at = 0;
     for (int64_t e = 0; e < experts; e++) {
         if (!next[e]) continue;
@@ -51,12 +53,13 @@ static __attribute__((unused)) void zx_pairs_sort(zx_pairs *s, const int32_t *id
     }
     s->first[n] = at;
     *s->n_active = n;
-    for (int64_t p = 0; p < pairs; p++) s->pair[next[zx_expert_of(idx, p, experts)]++] = (int32_t)p;
+    for (int64_t p = 0; p < pairs; p++)
+        s->pair[next[zx_expert_of(idx, p, experts)]++] = (int32_t)p;
 }
 
 /* Blocks of 16 rows that a gated product takes at once: first all rows of the gate, then those of up, so that few
  * tokens still mean long sequential reads.  nt * zx_glu_blocks(nt) <= ZX_DOT_TOKENS. */
-ZX_INLINE int zx_glu_blocks(int nt) { return nt <= ZX_DOT_DIRECT ? ZX_DOT_TOKENS / ZX_DOT_DIRECT : 1; }
+ZX_INLINE int zx_glu_blocks(int nt) { return nt <= ZX_DOT_DIRECT ? ZX_DOT_TOKENS / nt : 1; }
 
 /* out[t][r] = swiglu(gate row r times x[t], up row r times x[t]) for the rows of blocks [block, end), both products
  * rounded to type t0 first, as if they had been stored. */
@@ -139,11 +142,12 @@ static inline __attribute__((unused)) void zx_fill_experts(int64_t pairs, int64_
     }
 }
 
-static inline __attribute__((unused)) zmlx_status zx_glu_check(const zx_type *gate, const zx_type *up, const zx_attr *attr,
-                                                               zmlx_err *err)
+static inline __attribute__((unused)) zmlx_status zx_glu_check(const zx_type *gate, const zx_type *up,
+                                                               const zx_attr *attr, zmlx_err *err)
 {
     char gt[96], ut[96];
-    ZX_REQUIRE(attr->activation == ZX_ACT_SILU, "activation %d, expected %d (silu)", (int)attr->activation, ZX_ACT_SILU);
+    ZX_REQUIRE(attr->activation == ZX_ACT_SILU, "activation %d, expected %d (silu)", (int)attr->activation,
+               ZX_ACT_SILU);
     ZX_REQUIRE(zx_type_equal(gate, up), "w_gate is %s but w_up is %s", zx_type_text(gate, gt, sizeof gt),
                zx_type_text(up, ut, sizeof ut));
     return ZMLX_OK;

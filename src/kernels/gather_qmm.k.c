@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* y[t, s] = x[t] w[idx[t, s]]^T: a linear layer of the experts chosen for each token.  Each (token, slot) is exactly the
- * qmm of that expert's matrix. */
+/* y[t, s] = x[t] w[idx[t, s]]^T: a linear layer of the experts chosen for each token.  Each (token, slot) is exactly
+ * the qmm of that expert's matrix. */
 #include "kernels/experts.h"
 
 /* Phase 1: task = (active expert, 16 rows), all tokens of the expert together. */
@@ -45,9 +45,11 @@ static zmlx_status infer(const zx_type *in, const zx_attr *attr, zx_type *out, z
     char text[96];
     ZX_REQUIRE(in[2].dtype == ZMLX_I32 && in[2].rank == 2 && in[2].dim[1] >= 1, "idx: %s, expected int32[tokens, k]",
                zx_type_text(&in[2], text, sizeof text));
-    ZX_REQUIRE(in[0].rank == 2 || in[0].rank == 3, "x: %s, expected 2 or 3 dimensions", zx_type_text(&in[0], text, sizeof text));
+    ZX_REQUIRE(in[0].rank == 2 || in[0].rank == 3, "x: %s, expected 2 or 3 dimensions",
+               zx_type_text(&in[0], text, sizeof text));
     ZX_TRY(zx_dot_check(&in[0], zx_type_last(&in[0]), &in[1], "w", 3, err));
-    ZX_REQUIRE(in[0].dim[0] == in[2].dim[0], "x has %lld rows but idx has %lld", (long long)in[0].dim[0], (long long)in[2].dim[0]);
+    ZX_REQUIRE(in[0].dim[0] == in[2].dim[0], "x has %lld rows but idx has %lld", (long long)in[0].dim[0],
+               (long long)in[2].dim[0]);
     ZX_REQUIRE(in[0].rank == 2 || in[0].dim[1] == in[2].dim[1], "x has %lld rows per token but idx has %lld",
                (long long)in[0].dim[1], (long long)in[2].dim[1]);
     out[0] = zx_type_make(zx_dot_type(in[0].dtype, &in[1]), 3, in[0].dim[0], in[2].dim[1], in[1].dim[1]);
@@ -75,7 +77,8 @@ static void reference(const zx_call *c, const double *const *in, double *const *
 /* n[0]: columns, n[1]: rows, n[2]: experts, n[3]: slots, n[4]: 1 when x has a row per slot. */
 static void make_case(const zx_case *k, zx_type *in)
 {
-    in[0] = k->n[4] ? zx_type_make(k->dtype, 3, ZX_TOKENS, k->n[3], k->n[0]) : zx_type_make(k->dtype, 2, ZX_TOKENS, k->n[0]);
+    in[0] = k->n[4] ? zx_type_make(k->dtype, 3, ZX_TOKENS, k->n[3], k->n[0])
+                    : zx_type_make(k->dtype, 2, ZX_TOKENS, k->n[0]);
     in[1] = zx_dot_weight(k, 3, k->n[2], k->n[1], k->n[0]);
     in[2] = zx_type_make(ZMLX_I32, 2, ZX_TOKENS, k->n[3]);
 }
@@ -86,16 +89,30 @@ static void fill(const zx_case *k, const zx_operand *in, uint64_t *rng)
 }
 
 #define CASE(tokens_, k_, n_, e_, s_, per_slot_, x_, bits_, group_, scales_)                                           \
-    {.tokens = tokens_, .n = {k_, n_, e_, s_, per_slot_}, .dtype = ZMLX_##x_, .quant = {bits_, group_, ZMLX_##scales_}}
+    {                                                                                                                  \
+        .tokens = tokens_, .n = {k_, n_, e_, s_, per_slot_}, .dtype = ZMLX_##x_, .quant = {                            \
+            bits_,                                                                                                     \
+            group_,                                                                                                    \
+            ZMLX_##scales_                                                                                             \
+        }                                                                                                              \
+    }
 
 static const zx_case cases[] = {
-    CASE(1, 256, 24, 16, 8, 0, BF16, 4, 64, BF16), CASE(1, 768, 24, 16, 8, 1, BF16, 4, 64, BF16),
-    CASE(2, 96, 7, 4, 2, 0, BF16, 4, 32, BF16),    CASE(3, 192, 17, 5, 3, 1, BF16, 4, 64, BF16),
-    CASE(17, 128, 7, 4, 2, 0, BF16, 4, 64, BF16),  CASE(64, 64, 24, 8, 2, 1, BF16, 4, 64, BF16),
-    CASE(5, 384, 1, 3, 1, 0, BF16, 4, 128, BF16),  CASE(5, 384, 9, 3, 1, 0, BF16, 4, 128, F32),   CASE(8, 96, 7, 4, 2, 0, F16, 4, 32, F16),
-    CASE(5, 192, 20, 2, 2, 1, F32, 4, 64, F32),    CASE(3, 128, 7, 4, 4, 0, BF16, 8, 64, BF16),
-    CASE(70, 64, 7, 1, 1, 0, BF16, 4, 32, BF16),   {.tokens = 5, .n = {100, 7, 6, 3}, .dtype = ZMLX_BF16},
-    {.tokens = 3, .n = {65, 18, 4, 2, 1}, .dtype = ZMLX_F16}, {.tokens = 2, .n = {64, 5, 3, 2}, .dtype = ZMLX_F32},
+    CASE(1, 256, 24, 16, 8, 0, BF16, 4, 64, BF16),
+    CASE(1, 768, 24, 16, 8, 1, BF16, 4, 64, BF16),
+    CASE(2, 96, 7, 4, 2, 0, BF16, 4, 32, BF16),
+    CASE(3, 192, 17, 5, 3, 1, BF16, 4, 64, BF16),
+    CASE(17, 128, 7, 4, 2, 0, BF16, 4, 64, BF16),
+    CASE(64, 64, 24, 8, 2, 1, BF16, 4, 64, BF16),
+    CASE(5, 384, 1, 3, 1, 0, BF16, 4, 128, BF16),
+    CASE(5, 384, 9, 3, 1, 0, BF16, 4, 128, F32),
+    CASE(8, 96, 7, 4, 2, 0, F16, 4, 32, F16),
+    CASE(5, 192, 20, 2, 2, 1, F32, 4, 64, F32),
+    CASE(3, 128, 7, 4, 4, 0, BF16, 8, 64, BF16),
+    CASE(70, 64, 7, 1, 1, 0, BF16, 4, 32, BF16),
+    {.tokens = 5, .n = {100, 7, 6, 3}, .dtype = ZMLX_BF16},
+    {.tokens = 3, .n = {65, 18, 4, 2, 1}, .dtype = ZMLX_F16},
+    {.tokens = 2, .n = {64, 5, 3, 2}, .dtype = ZMLX_F32},
 };
 
 const zx_kernel_def zx_kernel_gather_qmm = {

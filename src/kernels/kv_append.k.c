@@ -23,9 +23,11 @@ ZX_RUN(kv_append)(const zx_call *c, int phase, int64_t begin, int64_t end, void 
             /* 16 positions side by side: units of 4 bytes (a bf16 pair, a float) or 2 (a half). */
             char *at = cache + (size_t)zx_key_at(t, h, pos, 0) * size;
             if (t->dtype == ZMLX_F16)
-                for (int64_t d = 0; d < dim; d++) memcpy(at + d * 32, x + d * 2, 2);
+                for (int64_t d = 0; d < dim; d++)
+                    memcpy(at + d * 32, x + d * 2, 2);
             else
-                for (int64_t d = 0; d < dim * (int64_t)size / 4; d++) memcpy(at + d * 64, x + d * 4, 4);
+                for (int64_t d = 0; d < dim * (int64_t)size / 4; d++)
+                    memcpy(at + d * 64, x + d * 4, 4);
         }
 }
 
@@ -34,7 +36,8 @@ static zmlx_status infer(const zx_type *in, const zx_attr *attr, zx_type *out, z
 {
     char text[96];
     (void)out;
-    ZX_REQUIRE(attr->role == ZX_KV_KEYS || attr->role == ZX_KV_VALUES, "role %d, expected 0 (keys) or 1 (values)", (int)attr->role);
+    ZX_REQUIRE(attr->role == ZX_KV_KEYS || attr->role == ZX_KV_VALUES, "role %d, expected 0 (keys) or 1 (values)",
+               (int)attr->role);
     ZX_TRY(zx_kv_check(&in[0], "cache", err));
     ZX_REQUIRE(in[1].rank >= 2 && in[1].dtype == in[0].dtype && !in[1].quant.bits, "x: %s, but the cache is of %s",
                zx_type_text(&in[1], text, sizeof text), zmlx_dtype_name(in[0].dtype));
@@ -71,17 +74,21 @@ static void make_case(const zx_case *k, zx_type *in)
 }
 
 #define CASE(tokens_, pos_, h_, d_, ctx_, t_, role_)                                                                   \
-    {.tokens = tokens_, .pos = pos_, .n = {h_, d_, ctx_}, .dtype = ZMLX_##t_, .attr = {.role = role_}}
+    {                                                                                                                  \
+        .tokens = tokens_, .pos = pos_, .n = {h_, d_, ctx_}, .dtype = ZMLX_##t_, .attr = {.role = role_ }              \
+    }
 
 static const zx_case cases[] = {
-    CASE(1, 0, 2, 64, 32, BF16, ZX_KV_KEYS), CASE(17, 7, 3, 10, 32, BF16, ZX_KV_KEYS), CASE(1, 31, 2, 64, 32, BF16, ZX_KV_VALUES),
-    CASE(5, 14, 2, 6, 48, F16, ZX_KV_KEYS),  CASE(3, 1, 1, 130, 16, F16, ZX_KV_VALUES), CASE(40, 8, 2, 34, 48, F32, ZX_KV_KEYS),
+    CASE(1, 0, 2, 64, 32, BF16, ZX_KV_KEYS),    CASE(17, 7, 3, 10, 32, BF16, ZX_KV_KEYS),
+    CASE(1, 31, 2, 64, 32, BF16, ZX_KV_VALUES), CASE(5, 14, 2, 6, 48, F16, ZX_KV_KEYS),
+    CASE(3, 1, 1, 130, 16, F16, ZX_KV_VALUES),  CASE(40, 8, 2, 34, 48, F32, ZX_KV_KEYS),
     CASE(2, 15, 4, 128, 32, F32, ZX_KV_VALUES),
 };
 
 const zx_kernel_def zx_kernel_kv_append = {
     .name = "kv_append",
-    .doc = "cache[heads, ctx, D] at positions pos .. pos + tokens - 1 becomes x[tokens, heads, D]; attr.role: keys or values",
+    .doc = "cache[heads, ctx, D] at positions pos .. pos + tokens - 1 becomes x[tokens, heads, D]; attr.role: keys or "
+           "values",
     .n_in = 2,
     .n_state = 1,
     .infer = infer,

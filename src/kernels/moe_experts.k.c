@@ -44,7 +44,8 @@ static zmlx_status infer(const zx_type *in, const zx_attr *attr, zx_type *out, z
     ZX_REQUIRE(in[0].rank == 2, "x: %s, expected 2 dimensions", zx_type_text(&in[0], text, sizeof text));
     ZX_TRY(zx_dot_check(&in[0], zx_type_last(&in[0]), &in[1], "w_gate", 3, err));
     ZX_TRY(zx_glu_check(&in[1], &in[2], attr, err));
-    ZX_REQUIRE(in[0].dim[0] == in[3].dim[0], "x has %lld rows but idx has %lld", (long long)in[0].dim[0], (long long)in[3].dim[0]);
+    ZX_REQUIRE(in[0].dim[0] == in[3].dim[0], "x has %lld rows but idx has %lld", (long long)in[0].dim[0],
+               (long long)in[3].dim[0]);
     out[0] = zx_type_make(zx_dot_type(in[0].dtype, &in[1]), 3, in[0].dim[0], in[3].dim[1], in[1].dim[1]);
     return ZMLX_OK;
 }
@@ -80,22 +81,38 @@ static void fill(const zx_case *k, const zx_operand *in, uint64_t *rng)
 }
 
 #define CASE(tokens_, k_, n_, e_, s_, x_, bits_, group_, scales_)                                                      \
-    {.tokens = tokens_, .n = {k_, n_, e_, s_}, .dtype = ZMLX_##x_, .quant = {bits_, group_, ZMLX_##scales_},           \
-     .attr = {.activation = ZX_ACT_SILU}}
+    {                                                                                                                  \
+        .tokens = tokens_, .n = {k_, n_, e_, s_}, .dtype = ZMLX_##x_, .quant = {bits_, group_, ZMLX_##scales_},        \
+        .attr = {                                                                                                      \
+            .activation = ZX_ACT_SILU                                                                                  \
+        }                                                                                                              \
+    }
 #define PLAIN(tokens_, k_, n_, e_, s_, x_)                                                                             \
-    {.tokens = tokens_, .n = {k_, n_, e_, s_}, .dtype = ZMLX_##x_, .attr = {.activation = ZX_ACT_SILU}}
+    {                                                                                                                  \
+        .tokens = tokens_, .n = {k_, n_, e_, s_}, .dtype = ZMLX_##x_, .attr = {.activation = ZX_ACT_SILU }             \
+    }
 
 static const zx_case cases[] = {
-    CASE(1, 256, 40, 16, 8, BF16, 4, 64, BF16), CASE(1, 128, 700, 4, 2, BF16, 4, 64, BF16), CASE(2, 96, 7, 4, 2, BF16, 4, 32, BF16),
-    CASE(3, 192, 17, 5, 3, BF16, 4, 64, BF16),  CASE(17, 128, 24, 4, 2, BF16, 4, 64, BF16), CASE(64, 64, 7, 3, 2, BF16, 4, 64, BF16),
-    CASE(5, 384, 1, 3, 1, BF16, 4, 128, BF16),  CASE(5, 384, 9, 3, 1, BF16, 4, 128, F32),   CASE(8, 96, 7, 4, 2, F16, 4, 32, F16),      CASE(5, 192, 20, 2, 2, F32, 4, 64, F32),
-    CASE(3, 128, 7, 4, 4, BF16, 8, 64, BF16),   CASE(70, 64, 5, 1, 1, BF16, 4, 32, BF16),   PLAIN(5, 100, 7, 6, 3, BF16),
+    CASE(1, 256, 40, 16, 8, BF16, 4, 64, BF16),
+    CASE(1, 128, 700, 4, 2, BF16, 4, 64, BF16),
+    CASE(2, 96, 7, 4, 2, BF16, 4, 32, BF16),
+    CASE(3, 192, 17, 5, 3, BF16, 4, 64, BF16),
+    CASE(17, 128, 24, 4, 2, BF16, 4, 64, BF16),
+    CASE(64, 64, 7, 3, 2, BF16, 4, 64, BF16),
+    CASE(5, 384, 1, 3, 1, BF16, 4, 128, BF16),
+    CASE(5, 384, 9, 3, 1, BF16, 4, 128, F32),
+    CASE(8, 96, 7, 4, 2, F16, 4, 32, F16),
+    CASE(5, 192, 20, 2, 2, F32, 4, 64, F32),
+    CASE(3, 128, 7, 4, 4, BF16, 8, 64, BF16),
+    CASE(70, 64, 5, 1, 1, BF16, 4, 32, BF16),
+    PLAIN(5, 100, 7, 6, 3, BF16),
     PLAIN(3, 65, 18, 4, 2, F32),
 };
 
 const zx_kernel_def zx_kernel_moe_experts = {
     .name = "moe_experts",
-    .doc = "y[tokens, k, F] = silu(x w_gate[idx]^T) * (x w_up[idx]^T), x [tokens, K], weights [E, F, K], idx [tokens, k]",
+    .doc =
+        "y[tokens, k, F] = silu(x w_gate[idx]^T) * (x w_up[idx]^T), x [tokens, K], weights [E, F, K], idx [tokens, k]",
     .n_in = 4,
     .n_out = 1,
     .infer = infer,

@@ -20,7 +20,8 @@ ZX_RUN(qkv_proj)(const zx_call *c, int phase, int64_t begin, int64_t end, void *
     float *y = scratch;
     for (int64_t t0 = 0; t0 < c->tokens; t0 += chunk) {
         int nt = (int)ZX_MIN(chunk, c->tokens - t0);
-        for (int i = 0; i < nt; i++) xs[i] = (const uint8_t *)c->shared + (t0 + i) * bytes;
+        for (int i = 0; i < nt; i++)
+            xs[i] = (const uint8_t *)c->shared + (t0 + i) * bytes;
         int64_t first = 0; /* task of the matrix' first row */
         for (int o = 0; o < 3; o++) {
             const zx_mat m = zx_mat_of(&c->in[1 + o], x->type.dtype, 0);
@@ -53,7 +54,8 @@ static int64_t tasks(const zx_call *c, int phase)
 {
     if (phase == 0) return c->tokens;
     int64_t n = 0;
-    for (int o = 0; o < 3; o++) n += (c->in[1 + o].type.dim[0] + ZX_DOT_ROWS - 1) / ZX_DOT_ROWS;
+    for (int o = 0; o < 3; o++)
+        n += (c->in[1 + o].type.dim[0] + ZX_DOT_ROWS - 1) / ZX_DOT_ROWS;
     return n;
 }
 
@@ -73,7 +75,8 @@ static void reference(const zx_call *c, const double *const *in, double *const *
     for (int o = 0; o < 3; o++) {
         int64_t n = c->in[1 + o].type.dim[0];
         for (int64_t t = 0; t < c->tokens; t++)
-            for (int64_t r = 0; r < n; r++) out[o][t * n + r] = zx_dot_double(in[0] + t * k, in[1 + o] + r * k, k);
+            for (int64_t r = 0; r < n; r++)
+                out[o][t * n + r] = zx_dot_double(in[0] + t * k, in[1 + o] + r * k, k);
     }
 }
 
@@ -81,16 +84,24 @@ static void reference(const zx_call *c, const double *const *in, double *const *
 static void make_case(const zx_case *k, zx_type *in)
 {
     in[0] = zx_type_make(k->dtype, 2, ZX_TOKENS, k->n[0]);
-    for (int o = 0; o < 3; o++) in[1 + o] = zx_dot_weight(k, 2, k->n[o ? 2 : 1], k->n[0], 0);
+    for (int o = 0; o < 3; o++)
+        in[1 + o] = zx_dot_weight(k, 2, k->n[o ? 2 : 1], k->n[0], 0);
 }
 
 #define CASE(tokens_, k_, q_, kv_, x_, bits_, group_, scales_)                                                         \
-    {.tokens = tokens_, .n = {k_, q_, kv_}, .dtype = ZMLX_##x_, .quant = {bits_, group_, ZMLX_##scales_}}
+    {                                                                                                                  \
+        .tokens = tokens_, .n = {k_, q_, kv_}, .dtype = ZMLX_##x_, .quant = { bits_, group_, ZMLX_##scales_ }          \
+    }
 
 static const zx_case cases[] = {
-    CASE(1, 768, 64, 16, BF16, 4, 64, BF16), CASE(3, 192, 40, 24, BF16, 4, 64, BF16), CASE(17, 64, 7, 1, BF16, 4, 32, BF16),
-    CASE(2, 128, 33, 7, BF16, 4, 128, F32),  CASE(5, 96, 24, 8, F16, 4, 32, F16),     CASE(65, 64, 24, 8, BF16, 8, 64, BF16),
-    {.tokens = 5, .n = {100, 24, 7}, .dtype = ZMLX_BF16},                              {.tokens = 1, .n = {64, 20, 4}, .dtype = ZMLX_F32},
+    CASE(1, 768, 64, 16, BF16, 4, 64, BF16),
+    CASE(3, 192, 40, 24, BF16, 4, 64, BF16),
+    CASE(17, 64, 7, 1, BF16, 4, 32, BF16),
+    CASE(2, 128, 33, 7, BF16, 4, 128, F32),
+    CASE(5, 96, 24, 8, F16, 4, 32, F16),
+    CASE(65, 64, 24, 8, BF16, 8, 64, BF16),
+    {.tokens = 5, .n = {100, 24, 7}, .dtype = ZMLX_BF16},
+    {.tokens = 1, .n = {64, 20, 4}, .dtype = ZMLX_F32},
 };
 
 const zx_kernel_def zx_kernel_qkv_proj = {

@@ -20,7 +20,8 @@ ZX_RUN(qmm)(const zx_call *c, int phase, int64_t begin, int64_t end, void *scrat
     float *y = scratch;
     for (int64_t t0 = 0; t0 < c->tokens; t0 += chunk) {
         int nt = (int)ZX_MIN(chunk, c->tokens - t0);
-        for (int i = 0; i < nt; i++) xs[i] = (const uint8_t *)c->shared + (t0 + i) * bytes;
+        for (int i = 0; i < nt; i++)
+            xs[i] = (const uint8_t *)c->shared + (t0 + i) * bytes;
         for (int64_t b = begin; b < end; b++) {
             int64_t row = b * ZX_DOT_ROWS, rows = ZX_MIN(ZX_DOT_ROWS, m.n - row);
             zx_dot_rows(&m, row, (int)rows, xs, nt, y, y + ZX_DOT_TOKENS * ZX_DOT_ROWS);
@@ -58,7 +59,8 @@ static void reference(const zx_call *c, const double *const *in, double *const *
 {
     int64_t n = c->in[1].type.dim[0], k = c->in[1].type.dim[1];
     for (int64_t t = 0; t < c->tokens; t++)
-        for (int64_t r = 0; r < n; r++) out[0][t * n + r] = zx_dot_double(in[0] + t * k, in[1] + r * k, k);
+        for (int64_t r = 0; r < n; r++)
+            out[0][t * n + r] = zx_dot_double(in[0] + t * k, in[1] + r * k, k);
 }
 
 /* n[0]: columns, n[1]: rows. */
@@ -69,23 +71,53 @@ static void make_case(const zx_case *k, zx_type *in)
 }
 
 #define CASE(tokens_, k_, n_, x_, bits_, group_, scales_)                                                              \
-    {.tokens = tokens_, .n = {k_, n_}, .dtype = ZMLX_##x_, .quant = {bits_, group_, ZMLX_##scales_}}
-#define PLAIN(tokens_, k_, n_, x_) {.tokens = tokens_, .n = {k_, n_}, .dtype = ZMLX_##x_}
+    {                                                                                                                  \
+        .tokens = tokens_, .n = {k_, n_}, .dtype = ZMLX_##x_, .quant = { bits_, group_, ZMLX_##scales_ }               \
+    }
+#define PLAIN(tokens_, k_, n_, x_)                                                                                     \
+    {                                                                                                                  \
+        .tokens = tokens_, .n = {k_, n_}, .dtype = ZMLX_##x_                                                           \
+    }
 
 static const zx_case cases[] = {
-    CASE(1, 2048, 24, BF16, 4, 64, BF16),  CASE(2, 768, 24, BF16, 4, 64, BF16),   CASE(3, 128, 7, BF16, 4, 64, BF16),
-    CASE(4, 192, 17, BF16, 4, 64, BF16),   CASE(5, 256, 24, BF16, 4, 64, BF16),   CASE(8, 96, 7, BF16, 4, 32, BF16),
-    CASE(17, 64, 33, BF16, 4, 64, BF16),   CASE(64, 256, 7, BF16, 4, 64, BF16),   CASE(67, 192, 20, BF16, 4, 64, BF16),
-    CASE(1, 64, 1, BF16, 4, 64, BF16),     CASE(1, 768, 24, BF16, 4, 32, BF16),   CASE(1, 2048, 16, BF16, 4, 128, BF16),
-    CASE(6, 1152, 5, BF16, 4, 32, BF16),   CASE(7, 2176, 5, BF16, 4, 128, BF16),  CASE(1, 2048, 24, BF16, 4, 64, F32),
-    CASE(5, 768, 9, BF16, 4, 32, F32),     CASE(3, 384, 9, BF16, 4, 128, F16),    CASE(1, 2048, 24, F16, 4, 64, F16),
-    CASE(2, 96, 7, F16, 4, 32, F16),       CASE(5, 192, 24, F32, 4, 64, F32),     CASE(8, 384, 7, F32, 4, 128, BF16),
-    CASE(1, 2048, 24, BF16, 8, 64, BF16),  CASE(2, 96, 7, BF16, 8, 32, BF16),     CASE(5, 192, 24, F16, 8, 64, F16),
-    CASE(17, 640, 7, BF16, 8, 128, BF16),  CASE(3, 2176, 9, F32, 8, 128, F32),    CASE(1, 64, 6, BF16, 8, 64, F32),
-    CASE(6, 1152, 18, BF16, 8, 32, F32),   PLAIN(1, 2048, 24, BF16),              PLAIN(3, 100, 7, BF16),
-    PLAIN(5, 192, 24, BF16),               PLAIN(17, 33, 1, BF16),                PLAIN(2, 768, 24, F16),
-    PLAIN(8, 100, 7, F16),                 PLAIN(1, 2048, 24, F32),               PLAIN(5, 257, 20, F32),
-    PLAIN(64, 65, 7, F32),                 PLAIN(1, 1, 1, F32),
+    CASE(1, 2048, 24, BF16, 4, 64, BF16),
+    CASE(2, 768, 24, BF16, 4, 64, BF16),
+    CASE(3, 128, 7, BF16, 4, 64, BF16),
+    CASE(4, 192, 17, BF16, 4, 64, BF16),
+    CASE(5, 256, 24, BF16, 4, 64, BF16),
+    CASE(8, 96, 7, BF16, 4, 32, BF16),
+    CASE(17, 64, 33, BF16, 4, 64, BF16),
+    CASE(64, 256, 7, BF16, 4, 64, BF16),
+    CASE(67, 192, 20, BF16, 4, 64, BF16),
+    CASE(1, 64, 1, BF16, 4, 64, BF16),
+    CASE(1, 768, 24, BF16, 4, 32, BF16),
+    CASE(1, 2048, 16, BF16, 4, 128, BF16),
+    CASE(6, 1152, 5, BF16, 4, 32, BF16),
+    CASE(7, 2176, 5, BF16, 4, 128, BF16),
+    CASE(1, 2048, 24, BF16, 4, 64, F32),
+    CASE(5, 768, 9, BF16, 4, 32, F32),
+    CASE(3, 384, 9, BF16, 4, 128, F16),
+    CASE(1, 2048, 24, F16, 4, 64, F16),
+    CASE(2, 96, 7, F16, 4, 32, F16),
+    CASE(5, 192, 24, F32, 4, 64, F32),
+    CASE(8, 384, 7, F32, 4, 128, BF16),
+    CASE(1, 2048, 24, BF16, 8, 64, BF16),
+    CASE(2, 96, 7, BF16, 8, 32, BF16),
+    CASE(5, 192, 24, F16, 8, 64, F16),
+    CASE(17, 640, 7, BF16, 8, 128, BF16),
+    CASE(3, 2176, 9, F32, 8, 128, F32),
+    CASE(1, 64, 6, BF16, 8, 64, F32),
+    CASE(6, 1152, 18, BF16, 8, 32, F32),
+    PLAIN(1, 2048, 24, BF16),
+    PLAIN(3, 100, 7, BF16),
+    PLAIN(5, 192, 24, BF16),
+    PLAIN(17, 33, 1, BF16),
+    PLAIN(2, 768, 24, F16),
+    PLAIN(8, 100, 7, F16),
+    PLAIN(1, 2048, 24, F32),
+    PLAIN(5, 257, 20, F32),
+    PLAIN(64, 65, 7, F32),
+    PLAIN(1, 1, 1, F32),
 };
 
 const zx_kernel_def zx_kernel_qmm = {

@@ -16,10 +16,10 @@
 
 enum {
     SPLIT = 512,
-    FEW = 8,     /* up to so many tokens the splits of a token are separate tasks */
-    TOKENS = 8,  /* tokens of a task otherwise */
-    HEADS = 8,   /* query heads that share one reading of keys and values */
-    STRIP = 64   /* positions whose values stay in the first-level cache while the features go by */
+    FEW = 8,    /* up to so many tokens the splits of a token are separate tasks */
+    TOKENS = 8, /* tokens of a task otherwise */
+    HEADS = 8,  /* query heads that share one reading of keys and values */
+    STRIP = 64  /* positions whose values stay in the first-level cache while the features go by */
 };
 
 #if ZX_LEVEL == 0
@@ -58,7 +58,8 @@ HOT void score_blocks(const zmlx_dtype t, const int rows, const int nb, const sh
 {
     v16 acc[8];
     const int64_t size = t == ZMLX_F32 ? 4 : 2, block = 16 * sh->dim * size;
-    for (int i = 0; i < rows * nb; i++) acc[i] = v16_zero();
+    for (int i = 0; i < rows * nb; i++)
+        acc[i] = v16_zero();
     if (t == ZMLX_BF16) {
         for (int64_t d = 0; d < sh->dim / 2; d++)
             for (int i = 0; i < nb; i++) {
@@ -86,25 +87,29 @@ HOT void score_blocks(const zmlx_dtype t, const int rows, const int nb, const sh
 }
 
 /* o[part r][16 i ..] += sum of p[SPLIT r + j] * v[j], j < n, for `nv` vectors of features from v on. */
-HOT void add_values(const zmlx_dtype t, const int rows, const int nv, bool full, int64_t dim, int64_t left, const char *v,
-                    int64_t n, const float *p, float *o, int64_t part)
+HOT void add_values(const zmlx_dtype t, const int rows, const int nv, bool full, int64_t dim, int64_t left,
+                    const char *v, int64_t n, const float *p, float *o, int64_t part)
 {
     v16 acc[16];
     const int64_t size = t == ZMLX_F32 ? 4 : 2;
     for (int r = 0; r < rows; r++)
-        for (int i = 0; i < nv; i++) acc[r * nv + i] = v16_load(o + r * part + 16 * i);
+        for (int i = 0; i < nv; i++)
+            acc[r * nv + i] = v16_load(o + r * part + 16 * i);
     for (int64_t j = 0; j < n; j++) {
         v16 x[8];
         /* Rows are far apart, so the hardware does not see the next strip coming. */
         zx_prefetch(v, (j + STRIP) * dim * size);
-        for (int i = 0; i < nv; i++) x[i] = v16_load_any(v + j * dim * size, t, 16 * i, full ? 16 : left - 16 * i);
+        for (int i = 0; i < nv; i++)
+            x[i] = v16_load_any(v + j * dim * size, t, 16 * i, full ? 16 : left - 16 * i);
         for (int r = 0; r < rows; r++) {
             v16 w = v16_set(p[SPLIT * r + j]);
-            for (int i = 0; i < nv; i++) acc[r * nv + i] = v16_fma(w, x[i], acc[r * nv + i]);
+            for (int i = 0; i < nv; i++)
+                acc[r * nv + i] = v16_fma(w, x[i], acc[r * nv + i]);
         }
     }
     for (int r = 0; r < rows; r++)
-        for (int i = 0; i < nv; i++) v16_store(o + r * part + 16 * i, acc[r * nv + i]);
+        for (int i = 0; i < nv; i++)
+            v16_store(o + r * part + 16 * i, acc[r * nv + i]);
 }
 
 /* One split for `rows` query heads of one token: n of its positions are visible; k and v point at its first. */
@@ -115,14 +120,17 @@ HOT void split_rows(const zmlx_dtype t, const int rows, const shape *sh, const c
     const int nv = rows >= 8 ? 2 : rows == 4 ? 4 : 8;
     const int64_t size = t == ZMLX_F32 ? 4 : 2, dim = sh->dim, part = part_floats(dim), blocks = (n + 15) / 16;
     int64_t b = 0;
-    for (; b + nb <= blocks; b += nb) score_blocks(t, rows, nb, sh, k + b * 16 * dim * size, q, q_stride, s + 16 * b);
-    for (; b < blocks; b++) score_blocks(t, rows, 1, sh, k + b * 16 * dim * size, q, q_stride, s + 16 * b);
+    for (; b + nb <= blocks; b += nb)
+        score_blocks(t, rows, nb, sh, k + b * 16 * dim * size, q, q_stride, s + 16 * b);
+    for (; b < blocks; b++)
+        score_blocks(t, rows, 1, sh, k + b * 16 * dim * size, q, q_stride, s + 16 * b);
 
     for (int r = 0; r < rows; r++) {
         float *p = s + SPLIT * r, *o = out + r * part;
         v16 last = v16_select(m16_first(n - 16 * (blocks - 1)), v16_load(p + 16 * (blocks - 1)), v16_set(-INFINITY));
         v16_store(p + 16 * (blocks - 1), last);
-        for (int64_t i = 0; i < blocks - 1; i++) last = v16_max(v16_load(p + 16 * i), last);
+        for (int64_t i = 0; i < blocks - 1; i++)
+            last = v16_max(v16_load(p + 16 * i), last);
         float m = v16_hmax(last);
         v16 l = v16_zero();
         for (int64_t i = 0; i < blocks; i++) {
@@ -130,7 +138,8 @@ HOT void split_rows(const zmlx_dtype t, const int rows, const shape *sh, const c
             v16_store(p + 16 * i, e);
             l = v16_add(l, e);
         }
-        for (int64_t d = 0; d < dim; d += 16) v16_store(o + d, v16_zero());
+        for (int64_t d = 0; d < dim; d += 16)
+            v16_store(o + d, v16_zero());
         o[padded(dim)] = m;
         o[padded(dim) + 1] = v16_sum(l);
     }
@@ -151,14 +160,16 @@ ZX_INLINE void split_group(const zmlx_dtype t, const shape *sh, int64_t token, i
                            float *s, float *qf, float *out)
 {
     const int64_t size = t == ZMLX_F32 ? 4 : 2, dim = sh->dim;
-    const char *k = sh->keys + (head * sh->ctx + first) * dim * size, *v = sh->values + (head * sh->ctx + first) * dim * size;
+    const char *k = sh->keys + (head * sh->ctx + first) * dim * size,
+               *v = sh->values + (head * sh->ctx + first) * dim * size;
     for (int64_t g = 0; g < sh->group;) {
         int64_t left = sh->group - g;
         int rows = left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
         const char *q = sh->q + (token * sh->q_heads + head * sh->group + g) * dim * size;
         int64_t stride = dim * size;
         if (t == ZMLX_F16) { /* bf16 pairs and floats are used in place */
-            for (int64_t i = 0; i < rows * dim; i += 16) v16_store_n(qf + i, v16_load_any(q, t, i, rows * dim - i), rows * dim - i);
+            for (int64_t i = 0; i < rows * dim; i += 16)
+                v16_store_n(qf + i, v16_load_any(q, t, i, rows * dim - i), rows * dim - i);
             q = (const char *)qf;
             stride = dim * 4;
         }
@@ -166,10 +177,14 @@ ZX_INLINE void split_group(const zmlx_dtype t, const shape *sh, int64_t token, i
 #if ZX_LEVEL == 0
         split_rows(t, rows, sh, k, v, n, q, stride, s, o);
 #else
-        if (rows == 8) split_rows(t, 8, sh, k, v, n, q, stride, s, o);
-        else if (rows == 4) split_rows(t, 4, sh, k, v, n, q, stride, s, o);
-        else if (rows == 2) split_rows(t, 2, sh, k, v, n, q, stride, s, o);
-        else split_rows(t, 1, sh, k, v, n, q, stride, s, o);
+        if (rows == 8)
+            split_rows(t, 8, sh, k, v, n, q, stride, s, o);
+        else if (rows == 4)
+            split_rows(t, 4, sh, k, v, n, q, stride, s, o);
+        else if (rows == 2)
+            split_rows(t, 2, sh, k, v, n, q, stride, s, o);
+        else
+            split_rows(t, 1, sh, k, v, n, q, stride, s, o);
 #endif
         g += rows;
     }
@@ -178,9 +193,12 @@ ZX_INLINE void split_group(const zmlx_dtype t, const shape *sh, int64_t token, i
 static __attribute__((noinline)) void attend(const shape *sh, int64_t token, int64_t head, int64_t first, int64_t n,
                                              float *s, float *qf, float *out)
 {
-    if (sh->t == ZMLX_BF16) split_group(ZMLX_BF16, sh, token, head, first, n, s, qf, out);
-    else if (sh->t == ZMLX_F16) split_group(ZMLX_F16, sh, token, head, first, n, s, qf, out);
-    else split_group(ZMLX_F32, sh, token, head, first, n, s, qf, out);
+    if (sh->t == ZMLX_BF16)
+        split_group(ZMLX_BF16, sh, token, head, first, n, s, qf, out);
+    else if (sh->t == ZMLX_F16)
+        split_group(ZMLX_F16, sh, token, head, first, n, s, qf, out);
+    else
+        split_group(ZMLX_F32, sh, token, head, first, n, s, qf, out);
 }
 
 /* Join the next split's part to those before. */
@@ -189,7 +207,8 @@ static void join(float *all, const float *next, int64_t dim)
     int64_t at = padded(dim);
     float m = all[at] > next[at] ? all[at] : next[at];
     v16 a = zx_exp(v16_set(all[at] - m)), b = zx_exp(v16_set(next[at] - m));
-    for (int64_t d = 0; d < at; d += 16) v16_store(all + d, v16_fma(v16_load(next + d), b, v16_mul(v16_load(all + d), a)));
+    for (int64_t d = 0; d < at; d += 16)
+        v16_store(all + d, v16_fma(v16_load(next + d), b, v16_mul(v16_load(all + d), a)));
     v16 l = v16_fma(v16_set(next[at + 1]), b, v16_mul(v16_set(all[at + 1]), a));
     all[at] = m;
     v16_store_n(all + at + 1, l, 1);
@@ -214,7 +233,8 @@ ZX_RUN(sdpa)(const zx_call *c, int phase, int64_t begin, int64_t end, void *scra
         for (int64_t i = begin; i < end; i++) {
             float *p = (float *)c->shared + i * splits * part;
             int64_t n = (c->pos + i / sh.q_heads) / SPLIT + 1;
-            for (int64_t s = 1; s < n; s++) join(p, p + s * part, sh.dim);
+            for (int64_t s = 1; s < n; s++)
+                join(p, p + s * part, sh.dim);
             finish(c, &sh, i, p);
         }
         return;
@@ -241,7 +261,8 @@ ZX_RUN(sdpa)(const zx_call *c, int phase, int64_t begin, int64_t end, void *scra
                 float *mine = all + t * sh.group * part;
                 if (n <= 0) continue;
                 attend(&sh, t0 + t, head, split * SPLIT, n, s, qf, split ? next : mine);
-                for (int64_t g = 0; split && g < sh.group; g++) join(mine + g * part, next + g * part, sh.dim);
+                for (int64_t g = 0; split && g < sh.group; g++)
+                    join(mine + g * part, next + g * part, sh.dim);
             }
         for (int64_t t = 0; t < nt; t++)
             for (int64_t g = 0; g < sh.group; g++)
@@ -297,11 +318,13 @@ static void reference(const zx_call *c, const double *const *in, double *const *
         for (int64_t h = 0; h < heads; h++) {
             const double *q = in[0] + (t * heads + h) * dim;
             double *o = out[0] + (t * heads + h) * dim, most = -INFINITY, sum = 0;
-            for (int64_t d = 0; d < dim; d++) o[d] = 0;
+            for (int64_t d = 0; d < dim; d++)
+                o[d] = 0;
             for (int pass = 0; pass < 2; pass++)
                 for (int64_t p = 0; p <= c->pos + t; p++) {
                     double s = 0;
-                    for (int64_t d = 0; d < dim; d++) s += q[d] * in[1][zx_key_at(kt, h / group, p, d)];
+                    for (int64_t d = 0; d < dim; d++)
+                        s += q[d] * in[1][zx_key_at(kt, h / group, p, d)];
                     s *= (double)c->attr->scale;
                     if (pass == 0) {
                         most = ZX_MAX(most, s);
@@ -309,9 +332,11 @@ static void reference(const zx_call *c, const double *const *in, double *const *
                     }
                     double e = exp(s - most);
                     sum += e;
-                    for (int64_t d = 0; d < dim; d++) o[d] += e * in[2][zx_value_at(vt, h / group, p, d)];
+                    for (int64_t d = 0; d < dim; d++)
+                        o[d] += e * in[2][zx_value_at(vt, h / group, p, d)];
                 }
-            for (int64_t d = 0; d < dim; d++) o[d] /= sum;
+            for (int64_t d = 0; d < dim; d++)
+                o[d] /= sum;
         }
 }
 
@@ -323,20 +348,23 @@ static void make_case(const zx_case *k, zx_type *in)
 }
 
 #define CASE(tokens_, pos_, q_, kv_, d_, ctx_, t_, scale_)                                                             \
-    {.tokens = tokens_, .pos = pos_, .n = {q_, kv_, d_, ctx_}, .dtype = ZMLX_##t_, .attr = {.scale = scale_}}
+    {                                                                                                                  \
+        .tokens = tokens_, .pos = pos_, .n = {q_, kv_, d_, ctx_}, .dtype = ZMLX_##t_, .attr = {.scale = scale_ }       \
+    }
 
 static const zx_case cases[] = {
-    CASE(1, 0, 8, 1, 64, 16, BF16, 0.125f),         CASE(1, 100, 8, 2, 128, 112, BF16, 0.088388346f),
-    CASE(2, 30, 4, 4, 10, 32, BF16, 0.3f),          CASE(3, 510, 6, 2, 34, 528, BF16, 0.2f),
-    CASE(1, 1500, 8, 1, 32, 1504, BF16, 0.18f),     CASE(17, 500, 7, 1, 18, 528, BF16, 0.25f),
-    CASE(5, 1020, 2, 1, 16, 1040, F32, 0.25f),      CASE(9, 0, 3, 3, 130, 16, F16, 0.09f),
-    CASE(20, 1010, 2, 2, 16, 1040, F32, 0.25f),     CASE(1, 40, 5, 1, 256, 48, F32, 0.0625f),
-    CASE(4, 11, 12, 1, 48, 16, F16, 0.15f),         CASE(1, 515, 1, 1, 2, 528, F32, 0.7f),
+    CASE(1, 0, 8, 1, 64, 16, BF16, 0.125f),     CASE(1, 100, 8, 2, 128, 112, BF16, 0.088388346f),
+    CASE(2, 30, 4, 4, 10, 32, BF16, 0.3f),      CASE(3, 510, 6, 2, 34, 528, BF16, 0.2f),
+    CASE(1, 1500, 8, 1, 32, 1504, BF16, 0.18f), CASE(17, 500, 7, 1, 18, 528, BF16, 0.25f),
+    CASE(5, 1020, 2, 1, 16, 1040, F32, 0.25f),  CASE(9, 0, 3, 3, 130, 16, F16, 0.09f),
+    CASE(20, 1010, 2, 2, 16, 1040, F32, 0.25f), CASE(1, 40, 5, 1, 256, 48, F32, 0.0625f),
+    CASE(4, 11, 12, 1, 48, 16, F16, 0.15f),     CASE(1, 515, 1, 1, 2, 528, F32, 0.7f),
 };
 
 const zx_kernel_def zx_kernel_sdpa = {
     .name = "sdpa",
-    .doc = "y[tokens, Hq, D] = softmax(scale q k^T, causal) v over the caches keys, values [Hkv, ctx, D]; float32 throughout",
+    .doc = "y[tokens, Hq, D] = softmax(scale q k^T, causal) v over the caches keys, values [Hkv, ctx, D]; float32 "
+           "throughout",
     .n_in = 3,
     .n_out = 1,
     .infer = infer,

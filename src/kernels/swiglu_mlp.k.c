@@ -49,7 +49,8 @@ static void reference(const zx_call *c, const double *const *in, double *const *
     int64_t n = c->in[1].type.dim[0], k = c->in[1].type.dim[1];
     for (int64_t t = 0; t < c->tokens; t++)
         for (int64_t r = 0; r < n; r++) {
-            double g = zx_dot_double(in[0] + t * k, in[1] + r * k, k), u = zx_dot_double(in[0] + t * k, in[2] + r * k, k);
+            double g = zx_dot_double(in[0] + t * k, in[1] + r * k, k),
+                   u = zx_dot_double(in[0] + t * k, in[2] + r * k, k);
             out[0][t * n + r] = g / (1 + exp(-g)) * u;
         }
 }
@@ -62,14 +63,26 @@ static void make_case(const zx_case *k, zx_type *in)
 }
 
 #define CASE(tokens_, k_, n_, x_, bits_, group_, scales_)                                                              \
-    {.tokens = tokens_, .n = {k_, n_}, .dtype = ZMLX_##x_, .quant = {bits_, group_, ZMLX_##scales_},                   \
-     .attr = {.activation = ZX_ACT_SILU}}
-#define PLAIN(tokens_, k_, n_, x_) {.tokens = tokens_, .n = {k_, n_}, .dtype = ZMLX_##x_, .attr = {.activation = ZX_ACT_SILU}}
+    {                                                                                                                  \
+        .tokens = tokens_, .n = {k_, n_}, .dtype = ZMLX_##x_, .quant = {bits_, group_, ZMLX_##scales_}, .attr = {      \
+            .activation = ZX_ACT_SILU                                                                                  \
+        }                                                                                                              \
+    }
+#define PLAIN(tokens_, k_, n_, x_)                                                                                     \
+    {                                                                                                                  \
+        .tokens = tokens_, .n = {k_, n_}, .dtype = ZMLX_##x_, .attr = {.activation = ZX_ACT_SILU }                     \
+    }
 
 static const zx_case cases[] = {
-    CASE(1, 768, 600, BF16, 4, 64, BF16), CASE(3, 192, 24, BF16, 4, 64, BF16), CASE(4, 96, 70, BF16, 4, 32, BF16),
-    CASE(17, 64, 7, BF16, 4, 64, BF16),   CASE(65, 128, 20, BF16, 4, 128, F32), CASE(2, 256, 7, F16, 4, 64, F16),
-    CASE(5, 192, 24, F32, 8, 64, F32),    CASE(1, 64, 1, BF16, 8, 64, BF16),   PLAIN(5, 100, 7, BF16),
+    CASE(1, 768, 600, BF16, 4, 64, BF16),
+    CASE(3, 192, 24, BF16, 4, 64, BF16),
+    CASE(4, 96, 70, BF16, 4, 32, BF16),
+    CASE(17, 64, 7, BF16, 4, 64, BF16),
+    CASE(65, 128, 20, BF16, 4, 128, F32),
+    CASE(2, 256, 7, F16, 4, 64, F16),
+    CASE(5, 192, 24, F32, 8, 64, F32),
+    CASE(1, 64, 1, BF16, 8, 64, BF16),
+    PLAIN(5, 100, 7, BF16),
     PLAIN(2, 64, 18, F32),
 };
 
