@@ -108,6 +108,18 @@ void zx_map_close(zx_map *m)
     *m = (zx_map){0};
 }
 
+void zx_map_populate(const zx_map *m, size_t offset, size_t n)
+{
+    const size_t page = 4096;
+    if (!m->data || offset >= m->size) return;
+    n = ZX_MIN(n, m->size - offset) + offset % page;
+    uint8_t *at = (uint8_t *)(uintptr_t)m->data + offset / page * page;
+#ifdef MADV_POPULATE_READ /* Linux 5.14 */
+    if (madvise(at, n, MADV_POPULATE_READ) == 0) return;
+#endif
+    madvise(at, n, MADV_WILLNEED);
+}
+
 static bool write_all(int fd, const char *p, size_t n)
 {
     while (n) {

@@ -8,6 +8,8 @@
 #include "plan/exec.h"
 #include "zmlx/run.h"
 
+#include <stdatomic.h>
+
 struct zmlx_model {
     char *path;
     zx_config *config;
@@ -22,6 +24,7 @@ struct zmlx_model {
     int n_retired, cap_retired;
     int64_t *eos;
     int n_eos;
+    atomic_bool populated; /* the weights' pages were made present (once, by the first session) */
 };
 
 struct zmlx_session {
