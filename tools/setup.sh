@@ -33,6 +33,7 @@ extra|zmlx_fuzzer_works|libclang-rt-dev|compiler-rt|compiler-rt|compiler-rt|-
 extra|zmlx_have clang-format|clang-format|clang-tools-extra|clang-extra-tools|clang|clang-format
 extra|zmlx_have cppcheck|cppcheck|cppcheck|cppcheck|cppcheck|cppcheck
 extra|zmlx_have shellcheck|shellcheck|ShellCheck|shellcheck|shellcheck|shellcheck
+extra|zmlx_have python3|python3|python3|python3|python|python
 ROWS
 }
 

@@ -19,9 +19,9 @@ typedef struct zmlx_session_options {
     bool stock;            /* run the stock plan even where the model is patched */
 } zmlx_session_options;
 
-/* The session keeps `m`, which must outlive it, and uses the plan that m has now.  The first session of a model makes the
- * weights' pages present when they fit in 80 % of the available memory (seconds on a cold disk), so that decoding starts at
- * full speed. */
+/* The session keeps `m`, which must outlive it, and uses the plan that m has now.  The first session of a model makes
+ * the weights' pages present when they fit in 80 % of the available memory (seconds on a cold disk), so that decoding
+ * starts at full speed. */
 ZMLX_API zmlx_status zmlx_session_create(zmlx_session **out, zmlx_model *m, const zmlx_session_options *options,
                                          zmlx_err *err);
 ZMLX_API void zmlx_session_destroy(zmlx_session *s);           /* NULL is fine */

@@ -18,7 +18,8 @@ typedef struct zx_map {
 zmlx_status zx_map_open(zx_map *m, const char *path, zmlx_err *err);
 void zx_map_close(zx_map *m); /* a zeroed one is fine */
 
-/* Make the pages of [offset, offset + n) present now, so that later reads do not fault.  Speed only: failure is silent. */
+/* Make the pages of [offset, offset + n) present now, so that later reads do not fault.  Speed only: failure is silent.
+ */
 void zx_map_populate(const zx_map *m, size_t offset, size_t n);
 
 /* Write a file so that a reader sees the old or the new contents, never a mixture: temporary file in the

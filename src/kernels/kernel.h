@@ -104,12 +104,12 @@ typedef struct zx_kernel_def {
     zx_run_fn *run[ZX_CPU_LEVELS];               /* at least ZX_CPU_SCALAR */
 
     /* The same in double precision, without intermediate rounding, straight from the formula: in[i] and out[i] hold
-     * operand i as doubles (weights dequantized; integers as their value), row-major.  out[n_out + i] is state i: its old
-     * contents on entry, the new ones on return. */
+     * operand i as doubles (weights dequantized; integers as their value), row-major.  out[n_out + i] is state i: its
+     * old contents on entry, the new ones on return. */
     void (*reference)(const zx_call *c, const double *const *in, double *const *out);
     /* Bound on |result - reference| for the test inputs, in units of the last place of the coarser of the output's type
-     * and the float activations'; docs/NUMERICS.md has the analysis.  The error may also be tol_row_ulp such units of the
-     * largest magnitude of the output row (sums that cancel).  Integer outputs must be equal. */
+     * and the float activations'; docs/NUMERICS.md has the analysis.  The error may also be tol_row_ulp such units of
+     * the largest magnitude of the output row (sums that cancel).  Integer outputs must be equal. */
     double tol_ulp, tol_row_ulp;
     /* Operand types of a test case, inputs then outputs' own inference; inputs get random numbers. */
     void (*make_case)(const zx_case *k, zx_type *in);

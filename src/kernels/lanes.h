@@ -23,10 +23,10 @@
 #if ZX_LEVEL == 1
 #include <immintrin.h>
 
-typedef __m512 v16;      /* 16 x float32 */
-typedef __m512i v16i;    /* 16 x int32 */
-typedef __mmask16 m16;   /* 16 x bool */
-typedef __m512i w32;     /* 32 x 16 bit: bf16 numbers, or packed codes */
+typedef __m512 v16;    /* 16 x float32 */
+typedef __m512i v16i;  /* 16 x int32 */
+typedef __mmask16 m16; /* 16 x bool */
+typedef __m512i w32;   /* 32 x 16 bit: bf16 numbers, or packed codes */
 
 #define ZX_LANE_MASK(n) ((__mmask16)((n) >= 16 ? 0xffffu : (n) <= 0 ? 0u : (1u << (n)) - 1u))
 
@@ -98,7 +98,10 @@ ZX_INLINE __m256i zx_pack_bf16(v16 a)
     return _mm512_cvtepi32_epi16(_mm512_mask_blend_epi32(v16_isnan(a), r, nan));
 }
 ZX_INLINE void v16_store_bf16(void *p, v16 a) { _mm256_storeu_si256((__m256i_u *)p, zx_pack_bf16(a)); }
-ZX_INLINE void v16_store_bf16_n(void *p, v16 a, int64_t n) { _mm256_mask_storeu_epi16(p, ZX_LANE_MASK(n), zx_pack_bf16(a)); }
+ZX_INLINE void v16_store_bf16_n(void *p, v16 a, int64_t n)
+{
+    _mm256_mask_storeu_epi16(p, ZX_LANE_MASK(n), zx_pack_bf16(a));
+}
 /* Rounded as by a store, kept as float32. */
 ZX_INLINE v16 v16_round_bf16(v16 a)
 {
@@ -114,7 +117,10 @@ ZX_INLINE v16 v16_round_f16(v16 a)
 }
 ZX_INLINE __m256i zx_pack_f16(v16 a) { return _mm512_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 ZX_INLINE void v16_store_f16(void *p, v16 a) { _mm256_storeu_si256((__m256i_u *)p, zx_pack_f16(a)); }
-ZX_INLINE void v16_store_f16_n(void *p, v16 a, int64_t n) { _mm256_mask_storeu_epi16(p, ZX_LANE_MASK(n), zx_pack_f16(a)); }
+ZX_INLINE void v16_store_f16_n(void *p, v16 a, int64_t n)
+{
+    _mm256_mask_storeu_epi16(p, ZX_LANE_MASK(n), zx_pack_f16(a));
+}
 
 /* ((l0+l8)+(l4+l12)) + ((l2+l10)+(l6+l14)) + ...: halves are added until one lane is left. */
 ZX_INLINE float v16_sum(v16 a)
@@ -153,8 +159,8 @@ ZX_INLINE v16 v16_deal(v16 a, v16 b, int odd)
 }
 ZX_INLINE w32 w32_deal(w32 a, w32 b, int odd) /* of 16-bit elements */
 {
-    const __m512i even = _mm512_set_epi16(62, 60, 58, 56, 54, 52, 50, 48, 46, 44, 42, 40, 38, 36, 34, 32, 30, 28, 26, 24,
-                                          22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
+    const __m512i even = _mm512_set_epi16(62, 60, 58, 56, 54, 52, 50, 48, 46, 44, 42, 40, 38, 36, 34, 32, 30, 28, 26,
+                                          24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
     return _mm512_permutex2var_epi16(a, odd ? _mm512_add_epi16(even, _mm512_set1_epi16(1)) : even, b);
 }
 /* Lane r: v16_sum(a[r]), by a transposition that adds the same numbers in the same tree. */
@@ -290,7 +296,8 @@ ZX_INLINE void v16_store_f16(void *p, v16 a) { v16_store_f16_n(p, a, 16); }
 ZX_INLINE float v16_sum(v16 a)
 {
     for (int h = 8; h > 0; h /= 2)
-        for (int l = 0; l < h; l++) a.v[l] += a.v[l + h];
+        for (int l = 0; l < h; l++)
+            a.v[l] += a.v[l + h];
     return a.v[0];
 }
 ZX_INLINE float v16_hmax(v16 a)
@@ -311,7 +318,8 @@ ZX_INLINE void w32_store(void *p, w32 a) { memcpy(p, a.v, sizeof a.v); }
 ZX_INLINE w32 w32_pair(uint32_t pair)
 {
     w32 r;
-    for (int i = 0; i < 32; i++) r.v[i] = (uint16_t)(i & 1 ? pair >> 16 : pair);
+    for (int i = 0; i < 32; i++)
+        r.v[i] = (uint16_t)(i & 1 ? pair >> 16 : pair);
     return r;
 }
 /* Subnormals to zero of the same sign, as vdpbf16ps treats its inputs and results. */
@@ -338,19 +346,22 @@ ZX_INLINE v16 v16_lookup(v16 table, v16i idx) { ZX_MAP(v16, table.v[idx.v[l_] & 
 ZX_INLINE w32 w32_lookup(w32 table, w32 idx)
 {
     w32 r;
-    for (int i = 0; i < 32; i++) r.v[i] = table.v[idx.v[i] & 31];
+    for (int i = 0; i < 32; i++)
+        r.v[i] = table.v[idx.v[i] & 31];
     return r;
 }
 ZX_INLINE w32 w32_shr(w32 a, int s)
 {
-    for (int i = 0; i < 32; i++) a.v[i] = (uint16_t)(a.v[i] >> s);
+    for (int i = 0; i < 32; i++)
+        a.v[i] = (uint16_t)(a.v[i] >> s);
     return a;
 }
 ZX_INLINE v16 v16_deal(v16 a, v16 b, int odd) { ZX_MAP(v16, l_ < 8 ? a.v[2 * l_ + odd] : b.v[2 * l_ - 16 + odd]); }
 ZX_INLINE w32 w32_deal(w32 a, w32 b, int odd)
 {
     w32 r;
-    for (int i = 0; i < 32; i++) r.v[i] = i < 16 ? a.v[2 * i + odd] : b.v[2 * i - 32 + odd];
+    for (int i = 0; i < 32; i++)
+        r.v[i] = i < 16 ? a.v[2 * i + odd] : b.v[2 * i - 32 + odd];
     return r;
 }
 ZX_INLINE v16 v16_sums(const v16 a[16]) { ZX_MAP(v16, v16_sum(a[l_])); }
@@ -368,15 +379,20 @@ ZX_INLINE void zx_prefetch(const void *p, int64_t ahead)
 /* 16 (or the first n) elements of a float tensor as float32, and back with one rounding. */
 ZX_INLINE v16 v16_load_any(const void *p, zmlx_dtype t, int64_t i, int64_t n)
 {
-    if (t == ZMLX_BF16) return n >= 16 ? v16_load_bf16((const uint16_t *)p + i) : v16_load_bf16_n((const uint16_t *)p + i, n);
-    if (t == ZMLX_F16) return n >= 16 ? v16_load_f16((const uint16_t *)p + i) : v16_load_f16_n((const uint16_t *)p + i, n);
+    if (t == ZMLX_BF16)
+        return n >= 16 ? v16_load_bf16((const uint16_t *)p + i) : v16_load_bf16_n((const uint16_t *)p + i, n);
+    if (t == ZMLX_F16)
+        return n >= 16 ? v16_load_f16((const uint16_t *)p + i) : v16_load_f16_n((const uint16_t *)p + i, n);
     return n >= 16 ? v16_load((const float *)p + i) : v16_load_n((const float *)p + i, n);
 }
 ZX_INLINE void v16_store_any(void *p, zmlx_dtype t, int64_t i, v16 a, int64_t n)
 {
-    if (t == ZMLX_BF16) v16_store_bf16_n((uint16_t *)p + i, a, n);
-    else if (t == ZMLX_F16) v16_store_f16_n((uint16_t *)p + i, a, n);
-    else v16_store_n((float *)p + i, a, n);
+    if (t == ZMLX_BF16)
+        v16_store_bf16_n((uint16_t *)p + i, a, n);
+    else if (t == ZMLX_F16)
+        v16_store_f16_n((uint16_t *)p + i, a, n);
+    else
+        v16_store_n((float *)p + i, a, n);
 }
 /* Round to type t and widen again: a rounding point inside a fused kernel. */
 ZX_INLINE v16 v16_round_to(v16 a, zmlx_dtype t)
@@ -403,9 +419,12 @@ ZX_INLINE float zx_load1(const void *p, zmlx_dtype t, int64_t i)
 }
 ZX_INLINE void zx_store1(void *p, zmlx_dtype t, int64_t i, float a)
 {
-    if (t == ZMLX_BF16) ((uint16_t *)p)[i] = zx_f32_to_bf16(a);
-    else if (t == ZMLX_F16) ((uint16_t *)p)[i] = zx_f32_to_f16(a);
-    else ((float *)p)[i] = a;
+    if (t == ZMLX_BF16)
+        ((uint16_t *)p)[i] = zx_f32_to_bf16(a);
+    else if (t == ZMLX_F16)
+        ((uint16_t *)p)[i] = zx_f32_to_f16(a);
+    else
+        ((float *)p)[i] = a;
 }
 
 #endif

@@ -98,8 +98,10 @@ static zmlx_status compact(zx_plan *p, zmlx_err *err)
     int n_nodes = 0, n_values = 0;
     for (int i = 0; i < p->n_nodes; i++) {
         node_to[i] = n_nodes;
-        if (p->node[i].op) p->node[n_nodes++] = p->node[i];
-        else node_to[i] = -1;
+        if (p->node[i].op)
+            p->node[n_nodes++] = p->node[i];
+        else
+            node_to[i] = -1;
     }
     for (zx_val v = 0; v < p->n_values; v++) {
         zx_value val = p->value[v];
@@ -115,8 +117,10 @@ static zmlx_status compact(zx_plan *p, zmlx_err *err)
     p->n_values = n_values;
     for (int i = 0; i < n_nodes; i++) {
         zx_node *n = &p->node[i];
-        for (int k = 0; k < n->n_in; k++) n->in[k] = value_to[n->in[k]];
-        for (int k = 0; k < n->n_out; k++) n->out[k] = value_to[n->out[k]];
+        for (int k = 0; k < n->n_in; k++)
+            n->in[k] = value_to[n->in[k]];
+        for (int k = 0; k < n->n_out; k++)
+            n->out[k] = value_to[n->out[k]];
     }
     p->tokens = value_to[p->tokens];
     if (p->logits >= 0) p->logits = value_to[p->logits];
@@ -130,9 +134,12 @@ static zmlx_status compact(zx_plan *p, zmlx_err *err)
 static void put_value(zx_buf *b, const zx_plan *p, zx_val v)
 {
     const zx_value *val = &p->value[v];
-    if (val->kind != ZX_VAL_NODE) zx_buf_puts(b, val->name ? val->name : "?");
-    else if (val->slot) zx_buf_printf(b, "%%%d.%d", val->node, val->slot);
-    else zx_buf_printf(b, "%%%d", val->node);
+    if (val->kind != ZX_VAL_NODE)
+        zx_buf_puts(b, val->name ? val->name : "?");
+    else if (val->slot)
+        zx_buf_printf(b, "%%%d.%d", val->node, val->slot);
+    else
+        zx_buf_printf(b, "%%%d", val->node);
 }
 
 static void put_attributes(zx_buf *b, const zx_attr *a)

@@ -56,8 +56,10 @@ const char *zx_match_one_dtype(const zx_match *m, char *buf, size_t n, const int
     for (int i = 0; i < count; i++) {
         zmlx_dtype t = zx_match_type(m, codes[i])->dtype;
         if (zx_is_float16_32(t) && t == first) continue;
-        if (t == first) snprintf(buf, n, "%s is not a type it is exact for", zmlx_dtype_name(t));
-        else snprintf(buf, n, "mixed types: %s and %s", zmlx_dtype_name(first), zmlx_dtype_name(t));
+        if (t == first)
+            snprintf(buf, n, "%s is not a type it is exact for", zmlx_dtype_name(t));
+        else
+            snprintf(buf, n, "mixed types: %s and %s", zmlx_dtype_name(first), zmlx_dtype_name(t));
         return buf;
     }
     return NULL;
@@ -65,8 +67,10 @@ const char *zx_match_one_dtype(const zx_match *m, char *buf, size_t n, const int
 
 const char *zx_patch_where(int layer, char *buf, size_t n)
 {
-    if (layer < 0) snprintf(buf, n, "model");
-    else snprintf(buf, n, "layers.%d", layer);
+    if (layer < 0)
+        snprintf(buf, n, "model");
+    else
+        snprintf(buf, n, "layers.%d", layer);
     return buf;
 }
 
@@ -75,10 +79,14 @@ const char *zx_patch_where(int layer, char *buf, size_t n)
 static const char *producer(const zx_plan *p, const zx_value *v)
 {
     switch (v->kind) {
-    case ZX_VAL_INPUT: return "the step's tokens";
-    case ZX_VAL_WEIGHT: return "a weight";
-    case ZX_VAL_STATE: return "a cache";
-    case ZX_VAL_NODE: return p->node[v->node].op->name;
+    case ZX_VAL_INPUT:
+        return "the step's tokens";
+    case ZX_VAL_WEIGHT:
+        return "a weight";
+    case ZX_VAL_STATE:
+        return "a cache";
+    case ZX_VAL_NODE:
+        return p->node[v->node].op->name;
     }
     return "?";
 }
@@ -118,7 +126,8 @@ static bool unify_node(finder *f, int j, bool may_bind)
     const zx_pat_node *want = &f->m->form->node[j];
     const zx_node *n = &f->m->plan->node[f->m->node[j]];
     int count = 0;
-    while (count < ZX_MAX_IN && want->in[count]) count++;
+    while (count < ZX_MAX_IN && want->in[count])
+        count++;
     if (n->n_in != count) return no(f, "%s has %d inputs, not %d", n->op->name, n->n_in, count);
     /* All operands are followed even if the first is wrong: how much was found decides whether a refusal is worth a
      * line. */
@@ -246,7 +255,8 @@ static bool same_types(finder *f, const zx_node *fused)
 {
     const zx_plan *p = f->m->plan;
     zx_type in[ZX_MAX_IN], out[ZX_MAX_OUT];
-    for (int k = 0; k < fused->n_in; k++) in[k] = p->value[fused->in[k]].type;
+    for (int k = 0; k < fused->n_in; k++)
+        in[k] = p->value[fused->in[k]].type;
     zmlx_err err = {0};
     if (fused->op->infer(in, &fused->attr, out, &err) != ZMLX_OK) return no(f, "%s", err.msg);
     for (int r = 0; r < fused->n_out; r++) {
@@ -264,8 +274,10 @@ static bool make_fused(finder *f, const zx_pattern *pat, zx_node *out)
     const zx_match *m = f->m;
     *out = (zx_node){.op = zx_kernel_find(pat->with), .n_out = m->form->n_results, .pattern = pat->name};
     if (!out->op) return no(f, "there is no kernel %s", pat->with);
-    for (int k = 0; k < ZX_MAX_IN && pat->with_in[k]; k++) out->in[out->n_in++] = zx_match_value(m, pat->with_in[k]);
-    for (int r = 0; r < out->n_out; r++) out->out[r] = zx_match_value(m, m->form->result[r]);
+    for (int k = 0; k < ZX_MAX_IN && pat->with_in[k]; k++)
+        out->in[out->n_in++] = zx_match_value(m, pat->with_in[k]);
+    for (int r = 0; r < out->n_out; r++)
+        out->out[r] = zx_match_value(m, m->form->result[r]);
     if (out->op->n_in != out->n_in || out->op->n_out != out->n_out || out->op->n_state)
         return no(f, "the kernel %s takes %d operands and gives %d results", pat->with, out->op->n_in, out->op->n_out);
     if (pat->attr) pat->attr(m, &out->attr);
@@ -283,8 +295,10 @@ zx_found zx_match_at(zx_match *m, const zx_plan *plan, const zx_pattern *pat, co
                      const char *family, int *at, zx_node *node, char *why, size_t n_why)
 {
     *m = (zx_match){.plan = plan, .form = form};
-    for (int j = 0; j < ZX_PAT_MAX_NODES; j++) m->node[j] = -1;
-    for (int j = 0; j < ZX_PAT_MAX_CAPS; j++) m->cap[j] = -1;
+    for (int j = 0; j < ZX_PAT_MAX_NODES; j++)
+        m->node[j] = -1;
+    for (int j = 0; j < ZX_PAT_MAX_CAPS; j++)
+        m->cap[j] = -1;
     finder f = {.m = m, .why = why, .n_why = n_why};
     /* One op alone is nothing: every norm would be a place that lacks its addition. */
     if (!structure(&f, root)) return f.bound >= 2 ? ZX_FOUND_REFUSED : ZX_FOUND_NOTHING;

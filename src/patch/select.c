@@ -37,9 +37,12 @@ static const char *const not_yet[] = {"deepseek_router", "geglu_mlp", "glm47_rop
 const char *zmlx_fidelity_name(zmlx_fidelity f)
 {
     switch (f) {
-    case ZMLX_BIT_EXACT: return "bit-exact";
-    case ZMLX_TOKEN_EXACT: return "token-exact";
-    case ZMLX_APPROXIMATE: return "approximate";
+    case ZMLX_BIT_EXACT:
+        return "bit-exact";
+    case ZMLX_TOKEN_EXACT:
+        return "token-exact";
+    case ZMLX_APPROXIMATE:
+        return "approximate";
     }
     return "?";
 }
@@ -62,7 +65,8 @@ static pattern_set pattern_named(const char *name, size_t len)
 static pattern_set preset_set(const struct preset *p)
 {
     pattern_set s = 0;
-    for (int i = 0; p->member[i]; i++) s |= pattern_named(p->member[i], strlen(p->member[i]));
+    for (int i = 0; p->member[i]; i++)
+        s |= pattern_named(p->member[i], strlen(p->member[i]));
     bool all = !strcmp(p->name, "all"), dflt = !strcmp(p->name, "default");
     for (int i = 0; i < n_patterns; i++)
         if (all || (dflt && zx_patterns[i]->fidelity == ZMLX_BIT_EXACT)) s |= (pattern_set)1 << i;
@@ -74,7 +78,8 @@ static int distance(const char *a, size_t la, const char *b)
 {
     int row[MAX_NAME + 1];
     size_t lb = strlen(b);
-    for (size_t j = 0; j <= lb; j++) row[j] = (int)j;
+    for (size_t j = 0; j <= lb; j++)
+        row[j] = (int)j;
     for (size_t i = 1; i <= la; i++) {
         int diagonal = row[0];
         row[0] = (int)i;
@@ -141,8 +146,10 @@ static zmlx_status parse(pattern_set *out, const char *what, const char *list, z
     for (const char *at = list;;) {
         size_t span = strcspn(at, ",");
         const char *word = at, *end = at + span;
-        while (word < end && *word == ' ') word++;
-        while (end > word && end[-1] == ' ') end--;
+        while (word < end && *word == ' ')
+            word++;
+        while (end > word && end[-1] == ' ')
+            end--;
         if (word == end)
             return zx_fail(err, ZMLX_E_ARG, at - list, "%s: empty name in '%.80s'; 'none' stands for no pattern", what,
                            list);

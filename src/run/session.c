@@ -18,7 +18,8 @@ static zmlx_status make_executors(zmlx_session *s, bool stock, zx_cpu_level leve
     return ZMLX_OK;
 }
 
-/* What each member does: its share of every shard, so that the first tokens do not pay for a page fault every 64 KiB. */
+/* What each member does: its share of every shard, so that the first tokens do not pay for a page fault every 64 KiB.
+ */
 static void populate(void *ctx, int member, int members)
 {
     const zx_shards *shards = ctx;
@@ -36,7 +37,9 @@ static void populate_weights(zmlx_session *s)
     zmlx_machine machine;
     if (atomic_exchange(&s->model->populated, true)) return;
     zmlx_machine_info(&machine);
-    if (machine.available_bytes < 0 || (double)zx_shards_bytes(s->model->shards) > 0.8 * (double)machine.available_bytes) return;
+    if (machine.available_bytes < 0 ||
+        (double)zx_shards_bytes(s->model->shards) > 0.8 * (double)machine.available_bytes)
+        return;
     zx_team_run(s->team, populate, s->model->shards);
 }
 

@@ -70,7 +70,8 @@ static int ordinary(const struct dirent *e) { return e->d_name[0] != '.'; }
 
 int main(int argc, char **argv)
 {
-    for (int i = 1; i < argc; i++) replay(argv[i]);
+    for (int i = 1; i < argc; i++)
+        replay(argv[i]);
     if (argc == 1) {
         const char *slash = strrchr(argv[0], '/'), *target = slash ? slash + 1 : argv[0];
         if (strncmp(target, "fuzz_", 5) == 0) target += 5;

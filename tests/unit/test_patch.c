@@ -42,7 +42,8 @@ static void put_float(void *p, zmlx_dtype t, int64_t i, float v)
 
 static void fill_floats(void *p, zmlx_dtype t, int64_t n, uint64_t seed, float centre, float spread)
 {
-    for (int64_t i = 0; i < n; i++) put_float(p, t, i, centre + spread * rng_float(&seed));
+    for (int64_t i = 0; i < n; i++)
+        put_float(p, t, i, centre + spread * rng_float(&seed));
 }
 
 /* --- kernels of the test --- */
@@ -213,7 +214,8 @@ static zx_weight *make_weight(zx_arena *a, zx_type t, uint64_t seed)
         fill_floats(w->op.data, t.dtype, elems, seed, t.rank == 1 ? 1.0f : 0.0f, t.rank == 1 ? 0.25f : 0.2f);
         return w;
     }
-    for (size_t i = 0; i < bytes; i++) ((uint8_t *)w->op.data)[i] = (uint8_t)(rng_next(&seed) >> 32);
+    for (size_t i = 0; i < bytes; i++)
+        ((uint8_t *)w->op.data)[i] = (uint8_t)(rng_next(&seed) >> 32);
     int64_t groups = elems / t.quant.group;
     void *scales = zx_arena_alloc(a, (size_t)groups * 4), *biases = zx_arena_alloc(a, (size_t)groups * 4);
     float step = 0.4f / (float)(1 << t.quant.bits);
@@ -491,7 +493,8 @@ static zx_plan *patch(const zx_plan *p, const zx_pattern *pat, zmlx_patch_result
     zmlx_err err = {0};
     int n = 0;
     if (l) memset(l, 0, sizeof *l);
-    while (zx_patterns[n]) n++;
+    while (zx_patterns[n])
+        n++;
     zmlx_status s = pat ? zx_patch_apply(&out, p, "test", &pat, 1, r, l ? log_event : NULL, l, &err)
                         : zx_patch_apply(&out, p, "test", zx_patterns, n, r, l ? log_event : NULL, l, &err);
     if (s != ZMLX_OK) fail_msg("%s", err.msg);
@@ -501,7 +504,8 @@ static zx_plan *patch(const zx_plan *p, const zx_pattern *pat, zmlx_patch_result
 static int total(const zmlx_patch_result *r)
 {
     int n = 0;
-    for (int i = 0; i < r->n; i++) n += r->pattern[i].matched;
+    for (int i = 0; i < r->n; i++)
+        n += r->pattern[i].matched;
     return n;
 }
 
@@ -630,7 +634,8 @@ static bool infer_again(zx_plan *p)
     for (int i = 0; i < p->n_nodes; i++) {
         zx_node *n = &p->node[i];
         zx_type in[ZX_MAX_IN], out[ZX_MAX_OUT];
-        for (int k = 0; k < n->n_in; k++) in[k] = p->value[n->in[k]].type;
+        for (int k = 0; k < n->n_in; k++)
+            in[k] = p->value[n->in[k]].type;
         if (n->op->infer(in, &n->attr, out, NULL) != ZMLX_OK) return false;
         for (int k = 0; k < n->n_out; k++) {
             p->value[n->out[k]].type = out[k];
@@ -716,8 +721,10 @@ static void mutate_ops(tally *t, const zx_plan *p)
 {
     for (int i = 0; i < p->n_nodes; i++) {
         if (is_helper(&p->node[i])) continue;
-        for (int k = 0; zx_kernels[k]; k++) mutate_op(t, p, i, zx_kernels[k], 0);
-        for (size_t k = 0; k < ZX_COUNT(test_kernels); k++) mutate_op(t, p, i, test_kernels[k], 0);
+        for (int k = 0; zx_kernels[k]; k++)
+            mutate_op(t, p, i, zx_kernels[k], 0);
+        for (size_t k = 0; k < ZX_COUNT(test_kernels); k++)
+            mutate_op(t, p, i, test_kernels[k], 0);
     }
 }
 
@@ -772,8 +779,10 @@ static void mutate_order(tally *t, const zx_plan *p)
             }
             if (n < p->n_nodes) order[n++] = i;
             zx_plan *m = zx_plan_clone(p);
-            if (i != j && permute(m, order)) judge(t, m, "%s moved from %d to %d", p->node[i].op->name, i, j);
-            else zx_plan_destroy(m);
+            if (i != j && permute(m, order))
+                judge(t, m, "%s moved from %d to %d", p->node[i].op->name, i, j);
+            else
+                zx_plan_destroy(m);
         }
     }
 }
@@ -789,7 +798,8 @@ static void mutate_readers(tally *t, const zx_plan *p, int free_tap)
             add_tap(&n, v);
             if (early) {
                 int order[MAX_NODES], at = p->value[v].node + 1, last = n.p->n_nodes - 1;
-                for (int i = 0; i <= last; i++) order[i] = i < at ? i : i == at ? last : i - 1;
+                for (int i = 0; i <= last; i++)
+                    order[i] = i < at ? i : i == at ? last : i - 1;
                 assert_true(permute(n.p, order));
             }
             judge(t, n.p, "%s reader of %s", early ? "early" : "late", name);
@@ -947,7 +957,8 @@ static void m_other_idx(net *n) { node_of(n, "gather_qmm", 1)->in[2] = out_of(n-
 static void m_other_x(net *n) { node_of(n, "gather_qmm", 1)->in[0] = out_of(n->p, "k_source", 2); }
 static void m_slot_x(net *n)
 {
-    for (int i = 0; i < 2; i++) node_of(n, "gather_qmm", i)->in[0] = out_of(n->p, "k_source", 4);
+    for (int i = 0; i < 2; i++)
+        node_of(n, "gather_qmm", i)->in[0] = out_of(n->p, "k_source", 4);
 }
 static void m_same_op(net *n) { node_of(n, "swiglu", 0)->in[0] = node_of(n, "swiglu", 0)->in[1]; }
 static void m_mlp_x(net *n) { node_of(n, "qmm", 1)->in[0] = out_of(n->p, "k_source", 1); }
@@ -976,7 +987,8 @@ static void m_quant(net *n)
 static void m_reverse(net *n)
 {
     int order[MAX_NODES], first = n->p->value[out_of(n->p, "gather_qmm", 0)].node;
-    for (int i = 0; i < n->p->n_nodes; i++) order[i] = i == first ? i + 1 : i == first + 1 ? i - 1 : i;
+    for (int i = 0; i < n->p->n_nodes; i++)
+        order[i] = i == first ? i + 1 : i == first + 1 ? i - 1 : i;
     assert_true(permute(n->p, order));
 }
 
@@ -1050,7 +1062,8 @@ static void named_mutations(void **unused)
         if (row[i].log ? !strstr(l.text, row[i].log) : l.n > 0)
             fail_msg("row %zu: expected '%s' in:\n%s", i, row[i].log ? row[i].log : "", l.text);
         int matched = 0, skipped = 0;
-        for (const char *at = l.text; *at; at = strchr(at, '\n') + 1) *at == 'm' ? matched++ : skipped++;
+        for (const char *at = l.text; *at; at = strchr(at, '\n') + 1)
+            *at == 'm' ? matched++ : skipped++;
         assert_int_equal(r.pattern[0].matched, matched);
         assert_int_equal(r.pattern[0].skipped, skipped);
         assert_true(matched + skipped <= 1); /* one place, one line */
@@ -1108,7 +1121,8 @@ static void apply_survives_lack_of_memory(void **unused)
     net n = net_model(&kinds[0]);
     int count = 0, fails = 0;
     static log_t l;
-    while (zx_patterns[count]) count++;
+    while (zx_patterns[count])
+        count++;
     for (int i = 0; i < 1000; i++) {
         zx_plan *p = NULL;
         zmlx_err err = {0};
@@ -1243,7 +1257,8 @@ static int make_teams(void **unused)
 static int destroy_teams(void **unused)
 {
     (void)unused;
-    for (int i = 0; i < 3; i++) zx_team_destroy(team[i]);
+    for (int i = 0; i < 3; i++)
+        zx_team_destroy(team[i]);
     return 0;
 }
 
