@@ -194,7 +194,8 @@ install: all ## to PREFIX (/usr/local), staged under DESTDIR
 	ln -sf libzmlx.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libzmlx.so.$(SOMAJOR)
 	ln -sf libzmlx.so.$(SOMAJOR) $(DESTDIR)$(LIBDIR)/libzmlx.so
 	$(INSTALL) -m 644 include/zmlx/*.h $(DESTDIR)$(INCLUDEDIR)/zmlx
-	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' \
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR:$(PREFIX)/%=$${prefix}/%)|' \
+	    -e 's|@INCLUDEDIR@|$(INCLUDEDIR:$(PREFIX)/%=$${prefix}/%)|' \
 	    -e 's|@VERSION@|$(VERSION)|' -e 's|@DEPS@|$(DEPS)|' tools/zmlx.pc.in >$(BUILD)/zmlx.pc
 	$(INSTALL) -m 644 $(BUILD)/zmlx.pc $(DESTDIR)$(LIBDIR)/pkgconfig/zmlx.pc
 	$(INSTALL) -m 644 $(DOCS) $(DESTDIR)$(DOCDIR)

@@ -22,7 +22,7 @@ typedef struct cli_common {
      "patterns to apply: names, or default, all, none; separated by commas"},                                          \
         {CLI_TEXT, "exclude", 0, "LIST", offsetof(T, common.exclude), NULL, 0, 0, "patterns to leave out"}
 #define CLI_ROWS_RUN(T)                                                                                                \
-    {CLI_INT, "threads", 't', "N", offsetof(T, common.threads), NULL, 1, 256, "threads (default: one per CPU); results do not depend on it"}, \
+    {CLI_INT, "threads", 't', "N", offsetof(T, common.threads), NULL, 1, 256, "threads (default: one per CPU, fewer for small models); results do not depend on it"}, \
         {CLI_TEXT, "cpu-level", 0, "LEVEL", offsetof(T, common.cpu_level), NULL, 0, 0, "scalar or avx512 (default: the best here); results do not depend on it"}
 #define CLI_ROW_JSON(T)                                                                                                \
     {CLI_FLAG, "json", 0, NULL, offsetof(T, common.json), NULL, 0, 0, "print one line of JSON on stdout (schema: docs/CLI.md)"}

@@ -14,7 +14,8 @@ typedef struct zmlx_session zmlx_session;
 
 /* Zero-initialise. */
 typedef struct zmlx_session_options {
-    int threads;           /* default: one per CPU this process may use.  Results do not depend on it */
+    int threads; /* default: one per CPU this process may use, fewer for a model that reads less than 8 MB per token and
+                    thread.  Results do not depend on it */
     const char *cpu_level; /* "scalar", "avx512"; default: the best.  Results do not depend on it */
     bool stock;            /* run the stock plan even where the model is patched */
 } zmlx_session_options;

@@ -43,6 +43,14 @@ static void populate_weights(zmlx_session *s)
     zx_team_run(s->team, populate, s->model->shards);
 }
 
+/* A thread for every 8 MB of weights that a token reads, at most one per CPU.  With less to do, meeting at the barriers
+ * costs more than it brings, above all when another program holds one of the CPUs. */
+static int default_threads(const zmlx_model *m)
+{
+    size_t most = zx_plan_bytes_per_token(m->decode) / 8000000 + 1;
+    return (int)ZX_MIN(most, (size_t)zx_cpu_count());
+}
+
 zmlx_status zmlx_session_create(zmlx_session **out, zmlx_model *m, const zmlx_session_options *options, zmlx_err *err)
 {
     if (!out || !m) return zx_fail(err, ZMLX_E_ARG, -1, "zmlx_session_create: out or model is NULL");
@@ -53,7 +61,7 @@ zmlx_status zmlx_session_create(zmlx_session **out, zmlx_model *m, const zmlx_se
     zmlx_session *s = zx_new(zmlx_session);
     if (!s) return zx_fail(err, ZMLX_E_NOMEM, -1, "session handle");
     s->model = m;
-    zmlx_status st = zx_team_create(&s->team, o.threads, err);
+    zmlx_status st = zx_team_create(&s->team, o.threads > 0 ? o.threads : default_threads(m), err);
     if (st == ZMLX_OK) st = make_executors(s, o.stock, level, err);
     if (st != ZMLX_OK) {
         zmlx_session_destroy(s);
