@@ -14,6 +14,7 @@ DESTDIR ?=
 BUILD ?= build
 OPT ?= -O3
 SANITIZE ?=
+KERNEL_SANITIZE ?= $(SANITIZE)
 WERROR ?=
 # V=1 shows the commands.
 Q := $(if $(V),,@)
@@ -48,8 +49,9 @@ WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wcast-q
         -Wpointer-arith -Wno-psabi $(if $(WERROR),-Werror)
 # No fast-math anywhere; -ffp-contract=off: a fused multiply-add stands where the source says so (docs/NUMERICS.md).
 BASE_CFLAGS := -std=c11 -D_GNU_SOURCE $(OPT) -g -ffp-contract=off -fno-math-errno -fvisibility=hidden -fPIC \
-               $(WARN) $(SANITIZE) $(ARCH_CFLAGS) -Iinclude -Isrc -I$(BUILD)/gen $(DEPS_CFLAGS)
-ALL_CFLAGS = $(BASE_CFLAGS) $(CFLAGS) -MMD -MP
+               $(WARN) $(ARCH_CFLAGS) -Iinclude -Isrc -I$(BUILD)/gen $(DEPS_CFLAGS)
+ALL_CFLAGS = $(BASE_CFLAGS) $(SANITIZE) $(CFLAGS) -MMD -MP
+KERNEL_CFLAGS = $(BASE_CFLAGS) $(KERNEL_SANITIZE) $(CFLAGS) -MMD -MP
 ALL_LDFLAGS = $(SANITIZE) $(LDFLAGS)
 
 KERNEL_SRC := $(wildcard src/kernels/*.k.c)
@@ -75,11 +77,11 @@ FORCE:
 $(BUILD)/%.scalar.o: %.c | $(GEN)
 	@mkdir -p $(@D)
 	$(call say,CC   )
-	$(Q)$(CC) $(ALL_CFLAGS) $(LEVEL_scalar) -c $< -o $@
+	$(Q)$(CC) $(KERNEL_CFLAGS) $(LEVEL_scalar) -c $< -o $@
 $(BUILD)/%.avx512.o: %.c | $(GEN)
 	@mkdir -p $(@D)
 	$(call say,CC   )
-	$(Q)$(CC) $(ALL_CFLAGS) $(LEVEL_avx512) -c $< -o $@
+	$(Q)$(CC) $(KERNEL_CFLAGS) $(LEVEL_avx512) -c $< -o $@
 $(BUILD)/%.o: %.c | $(GEN)
 	@mkdir -p $(@D)
 	$(call say,CC   )
@@ -107,7 +109,7 @@ WRONG_OBJ := $(LEVELS:%=$(BUILD)/wrong/moe_combine.%.o)
 $(BUILD)/wrong/moe_combine.%.o: src/kernels/moe_combine.k.c | $(GEN)
 	@mkdir -p $(@D)
 	$(call say,CC   )
-	$(Q)$(CC) $(ALL_CFLAGS) $(LEVEL_$*) -DZX_TEST_WRONG_KERNEL -c $< -o $@
+	$(Q)$(CC) $(KERNEL_CFLAGS) $(LEVEL_$*) -DZX_TEST_WRONG_KERNEL -c $< -o $@
 $(BUILD)/zmlx-wrong: $(CLI_OBJ) $(WRONG_OBJ) $(LIB)
 	$(call say,LINK )
 	$(Q)$(CC) $(ALL_LDFLAGS) $^ -o $@ $(DEPS_LIBS)
@@ -122,7 +124,8 @@ $(TEST_BIN) $(TEST_TOOL_BIN): $(BUILD)/%: $(BUILD)/%.o $(LIB)
 	$(call say,LINK )
 	$(Q)$(CC) $(ALL_LDFLAGS) $^ -o $@ -lcmocka $(DEPS_LIBS)
 
-# A fuzz target is built twice: to replay its corpus (any compiler), and with libFuzzer (clang).
+# A fuzz target is built twice: to replay its corpus (any compiler), and with libFuzzer (clang; targets feed parsers, so
+# the kernels, slow to compile with instrumentation, go without).
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 REPLAY_BIN := $(FUZZ_SRC:%.c=$(BUILD)/%)
 FUZZ_BIN := $(FUZZ_SRC:%.c=$(BUILD)/%.libfuzzer)
@@ -160,12 +163,13 @@ asan: ## all tests under AddressSanitizer and LeakSanitizer
 	$(SAN_MAKE) BUILD=build-asan SANITIZE="-fsanitize=address $(NO_RECOVER)" test
 ubsan: ## all tests under UndefinedBehaviorSanitizer
 	$(SAN_MAKE) BUILD=build-ubsan SANITIZE="-fsanitize=undefined $(NO_RECOVER)" test
+THREADED = $(shell grep -l -E 'zx_team|threads' $(TEST_SRC))
 tsan: ## the tests that use threads under ThreadSanitizer
-	$(SAN_MAKE) BUILD=build-tsan SANITIZE="-fsanitize=thread $(NO_RECOVER)" SUITES="unit golden" test
+	$(SAN_MAKE) BUILD=build-tsan SANITIZE="-fsanitize=thread $(NO_RECOVER)" TESTS="$(THREADED:%.c=build-tsan/%)" test
 fuzz: ## libFuzzer with ASan and UBSan, FUZZ_SECONDS per target (clang)
 	+@if ! command -v clang >/dev/null; then echo "skipped: clang not found"; else \
-	$(MAKE) --no-print-directory BUILD=build-fuzz CC=clang OPT=-O1 \
-	    SANITIZE="-fsanitize=fuzzer-no-link,address,undefined $(NO_RECOVER)" fuzz-programs && \
+	$(MAKE) --no-print-directory BUILD=build-fuzz CC=clang OPT=-O1 LEVELS=scalar ARCH_CFLAGS=-DZX_NO_AVX512 \
+	    SANITIZE="-fsanitize=fuzzer-no-link,address,undefined $(NO_RECOVER)" KERNEL_SANITIZE= fuzz-programs && \
 	tools/run-fuzz build-fuzz $(FUZZ_SECONDS) $(FUZZ_SRC:%.c=build-fuzz/%.libfuzzer); fi
 fuzz-programs: $(FUZZ_BIN)
 
