@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Decode speed of a model, stock against patched, beside the read bandwidth of the same memory in the same run.
  *
- *   build/bench/decode MODEL [TOKENS [ROUNDS [THREADS]]]
+ *   build/bench/decode [MODEL [TOKENS [ROUNDS [THREADS]]]]   (default: the demo model, 32 tokens, 5 rounds)
  *
  * Order per round A B B A (stock, patched, patched, stock); medians over rounds; the probe runs before each round. */
 #include <zmlx/zmlx.h>
@@ -60,17 +60,14 @@ static double run(zmlx_session *s, int64_t vocab, int64_t tokens)
 
 int main(int argc, char **argv)
 {
-    if (argc < 2) {
-        fprintf(stderr, "usage: decode MODEL [TOKENS [ROUNDS [THREADS]]]\n");
-        return 2;
-    }
+    const char *model = argc > 1 ? argv[1] : "models/demo";
     int64_t tokens = argc > 2 ? atoll(argv[2]) : 32;
     int rounds = argc > 3 ? atoi(argv[3]) : 5, threads = argc > 4 ? atoi(argv[4]) : 0;
     if (rounds < 1 || rounds > MAX_ROUNDS || tokens < 1) return 2;
     zmlx_err err = {0};
     zmlx_model *m;
     double t0 = now();
-    check(zmlx_model_open(&m, argv[1], NULL, &err), &err);
+    check(zmlx_model_open(&m, model, NULL, &err), &err);
     double load = now() - t0;
     zmlx_model_info info;
     zmlx_session *a, *b;
