@@ -93,7 +93,7 @@ static json_t *options_json(const options *o, const zmlx_validate_report *r)
     json_object_set_new(j, "file", cli_json_text(o->file));
     json_object_set_new(j, "patterns", cli_json_text(o->common.patterns));
     json_object_set_new(j, "exclude", cli_json_text(o->common.exclude));
-    json_object_set_new(j, "threads", o->common.threads ? json_integer(o->common.threads) : json_null());
+    json_object_set_new(j, "threads", json_integer(r->threads));
     json_object_set_new(j, "cpu_level", cli_json_text(o->common.cpu_level));
     return j;
 }
@@ -159,7 +159,7 @@ static void print_report(const zmlx_model *m, const zmlx_validate_report *r)
     zmlx_model_get_info(m, &info);
     zmlx_machine_info(&machine);
     printf("model      %s (%s, %s)\n", info.path, info.model_type, info.dtype);
-    printf("machine    %s, %d CPUs\n", machine.cpu, machine.cpus);
+    printf("machine    %s, %d CPUs, %d thread%s used\n", machine.cpu, machine.cpus, r->threads, r->threads == 1 ? "" : "s");
     printf("work       %lld prompt tokens, %lld decoded, %d runs of each plan in turn\n", (long long)r->prompt_tokens,
            (long long)r->max_tokens, r->runs);
     print_patterns(r);

@@ -235,6 +235,7 @@ static zmlx_status prepare(validation *v, zmlx_model *m, zmlx_err *err)
         zmlx_session_options so = {.threads = v->o->threads, .cpu_level = v->o->cpu_level, .stock = k == 0};
         ZX_TRY(zmlx_session_create(&v->session[k], m, &so, err));
     }
+    v->r->threads = zx_team_size(v->session[0]->team);
     return ZMLX_OK;
 }
 
