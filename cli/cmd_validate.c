@@ -159,7 +159,8 @@ static void print_report(const zmlx_model *m, const zmlx_validate_report *r)
     zmlx_model_get_info(m, &info);
     zmlx_machine_info(&machine);
     printf("model      %s (%s, %s)\n", info.path, info.model_type, info.dtype);
-    printf("machine    %s, %d CPUs, %d thread%s used\n", machine.cpu, machine.cpus, r->threads, r->threads == 1 ? "" : "s");
+    printf("machine    %s, %d CPUs, %d thread%s used\n", machine.cpu, machine.cpus, r->threads,
+           r->threads == 1 ? "" : "s");
     printf("work       %lld prompt tokens, %lld decoded, %d runs of each plan in turn\n", (long long)r->prompt_tokens,
            (long long)r->max_tokens, r->runs);
     print_patterns(r);

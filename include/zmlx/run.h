@@ -118,7 +118,7 @@ typedef struct zmlx_validate_options {
 typedef struct zmlx_validate_report {
     zmlx_patch_result patch;
     int64_t prompt_tokens, max_tokens;
-    int runs, threads; /* threads that each session used */
+    int runs, threads;      /* threads that each session used */
     int64_t matched, total; /* tokens of the patched runs before they leave stock run 0, and all of them */
     bool logits_identical;  /* digests of all logits of all steps of all runs */
     bool stock_repeats;     /* all stock runs gave the tokens and digests of stock run 0 */
