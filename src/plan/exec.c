@@ -67,9 +67,6 @@ void zx_memory_destroy(zx_memory *m)
     zx_free(m);
 }
 
-void zx_memory_release_pages(zx_memory *m) { madvise(m->base, m->size, MADV_DONTNEED); }
-size_t zx_memory_bytes(const zx_memory *m) { return m->size; }
-
 typedef struct bound {
     const zx_kernel_def *def;
     zx_run_fn *run;

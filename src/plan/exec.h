@@ -12,8 +12,6 @@ typedef struct zx_memory zx_memory;
 /* Reserve memory for the largest of `n` plans: pages are touched when they are used. */
 zmlx_status zx_memory_create(zx_memory **out, const zx_plan *const *plans, int n, int threads, zmlx_err *err);
 void zx_memory_destroy(zx_memory *m);
-void zx_memory_release_pages(zx_memory *m); /* forget all state and give its pages back */
-size_t zx_memory_bytes(const zx_memory *m); /* reserved */
 
 typedef struct zx_exec zx_exec;
 zmlx_status zx_exec_create(zx_exec **out, const zx_plan *p, zx_memory *m, zx_team *team, zx_cpu_level level,

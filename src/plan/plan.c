@@ -77,15 +77,6 @@ zx_plan *zx_plan_clone(const zx_plan *p)
     return c;
 }
 
-int zx_plan_uses(const zx_plan *p, zx_val v)
-{
-    int n = p->logits == v;
-    for (int i = 0; i < p->n_nodes; i++)
-        for (int j = 0; j < p->node[i].n_in; j++)
-            n += p->node[i].in[j] == v;
-    return n;
-}
-
 /* Bytes of `w` that one token reads: a row of an embedding, the chosen experts of a stack, else all. */
 static size_t weight_read(const zx_node *n, const zx_value *v, int64_t chosen)
 {

@@ -60,9 +60,6 @@ zx_plan *zx_plan_clone(const zx_plan *p);
 zx_val zx_plan_add_value(zx_plan *p, const zx_value *v);
 int zx_plan_add_node(zx_plan *p, const zx_node *n); /* does not touch values */
 
-/* How many nodes read a value (the plan's own logits count as one). */
-int zx_plan_uses(const zx_plan *p, zx_val v);
-
 /* Check everything once: indices, order (a value is computed before it is read), arity, every type by the kernels'
  * own inference, states written before they are read in the step.  ZMLX_E_FORMAT; the message names node, layer and op.
  */
